@@ -1,0 +1,52 @@
+"""Everything the project checks, each with its own install.
+
+python3 -m pip install nox && python3 -m nox -s demo     the tiny R1 loop
+python3 -m pip install nox && python3 -m nox -s tests    what .ci/run calls
+"""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = "virtualenv"  # uv resolves torch's CPU build from elsewhere than pip
+
+# Two threads on busy cores are many times slower than one for models as small as the tests'.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+
+
+def install(session: nox.Session, extras: str) -> None:
+    """The project with extras, at the versions that are known to work together."""
+    session.install("-q", "-c", "constraints-cpu.txt", "-e", f".[{extras}]")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The tiny R1 loop on this CPU: SFT, GRPO, evaluations before and after."""
+    install(session, "train")
+    session.run("openr1", "pipeline", "tiny-cpu", *session.posargs, env={"HF_HUB_OFFLINE": "1"})
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Lint, types and the quick tests."""
+    install(session, "train,dev")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("pytest", "-m", "not slow", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """What takes longer: several seeds of the demo, kill loops."""
+    install(session, "train,dev")
+    session.run("pytest", "-m", "slow", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def catalogue(session: nox.Session) -> None:
+    """Take TRL's fields anew from the installed version (`-- --check` only compares)."""
+    install(session, "train")
+    session.run("python", "-m", "openr1.training.catalogue", *session.posargs)

@@ -1,0 +1,49 @@
+"""The Typer app and the order of its commands."""
+
+from __future__ import annotations
+
+import typer
+
+from openr1.cli import bench, eval, generate, grpo, hw_profile, pipeline, sft
+
+EPILOG = """Start here:
+
+\b
+  openr1 pipeline tiny-cpu      the whole R1 loop on any CPU, in minutes, nothing downloaded
+  openr1 hw-profile             what this machine is and which defaults it gets
+  openr1 sft RECIPE --dry-run   what would be done, every value with its origin
+"""
+
+app = typer.Typer(
+    name="openr1",
+    help="From a base model to a measured R1-style reasoning model, on the machine you have.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # rich triples the cost of --help
+    pretty_exceptions_enable=False,
+)
+
+# Every command takes RECIPE and `--KEY VALUE` in any order, so that words it does not know are its own.
+OPEN = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.callback(invoke_without_command=True)
+def root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        from openr1 import __version__
+
+        typer.echo(f"openr1 {__version__}")
+        raise typer.Exit()
+
+
+for name, function, epilog in (
+    ("pipeline", pipeline.command, pipeline.EXAMPLES),
+    ("sft", sft.command, sft.EXAMPLES),
+    ("grpo", grpo.command, grpo.EXAMPLES),
+    ("eval", eval.command, eval.EXAMPLES),
+    ("generate", generate.command, generate.EXAMPLES),
+    ("bench", bench.command, bench.EXAMPLES),
+    ("hw-profile", hw_profile.command, hw_profile.EXAMPLES),
+):
+    settings = OPEN if name not in ("bench", "hw-profile") else {}
+    app.command(name, epilog=epilog, context_settings=settings)(function)

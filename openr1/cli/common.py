@@ -1,0 +1,143 @@
+"""Options that several commands share, and the guard around every command's body."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from openr1.services.request import Asked
+
+Words = Annotated[
+    Optional[list[str]],  # noqa: UP045  (typer on Python 3.10 reads this form)
+    typer.Argument(
+        metavar="[RECIPE] [--KEY VALUE]...",
+        help="A recipe file or a shipped recipe's name; any key of it can be overridden.",
+        show_default=False,
+    ),
+]
+Config = Annotated[Optional[str], typer.Option("--config", metavar="FILE", help="Same as RECIPE.")]  # noqa: UP045
+SectionName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--section", metavar="NAME", help="Section of the recipe to run (default: the first)."),
+]
+Gpus = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--gpus", metavar="N", min=1, help="GPUs that train (default: the plan's choice)."),
+]
+Profile = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--profile", metavar="NAME", help="Force a hardware profile: light, h100x8, cpu."),
+]
+Simulate = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--simulate", metavar="MACHINE", help='Plan for another machine, e.g. "RTX 3060" or "8xH100".'
+    ),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over in a new folder instead of continuing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, write nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print the result only.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn an error of ours into one message and its exit code, Ctrl-C into 130, a bug into one line."""
+
+    @functools.wraps(command)
+    def body(*args: Any, **kwargs: Any) -> None:
+        from openr1.errors import Interrupted, OpenR1Error
+
+        debug = bool(kwargs.get("debug"))
+        try:
+            command(*args, **kwargs)
+        except OpenR1Error as error:
+            _leave(error, kwargs, debug)
+        except KeyboardInterrupt:
+            _leave(Interrupted("interrupted"), kwargs, debug)
+        except BrokenPipeError:
+            raise typer.Exit(0) from None  # `openr1 … | head`
+        except OSError as error:
+            from openr1.runs.files import os_problem
+
+            _leave(os_problem(error, error.filename or "this machine"), kwargs, debug)
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            first = str(error).splitlines()[0] if str(error) else ""
+            bug = OpenR1Error(
+                f"this is a fault of openr1: {type(error).__name__}: {first}",
+                fix="give the command again with --debug, and report what it shows",
+            )
+            _leave(bug, kwargs, debug)
+
+    return body
+
+
+def _leave(error: Any, kwargs: dict[str, Any], debug: bool) -> None:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    from openr1.cli.printer import Printer
+
+    Printer(json=bool(kwargs.get("json")), quiet=bool(kwargs.get("quiet"))).error(error)
+    raise typer.Exit(error.code)
+
+
+def asked_from(
+    words: list[str] | None,
+    *,
+    config: str | None = None,
+    section: str | None = None,
+    gpus: int | None = None,
+    profile: str | None = None,
+    simulate: str | None = None,
+    fresh: bool = False,
+    renamed: dict[str, str] | None = None,
+) -> tuple[list[str], Asked]:
+    """Sort a command's words into plain ones and overrides.
+
+    Args:
+        renamed: short flags of a command -> the keys they stand for.
+
+    Returns:
+        The plain words (a recipe, task names), and the request.
+
+    Raises:
+        UsageError: more plain words than a recipe, where `config` names one already.
+    """
+    from openr1.config.overrides import parse_overrides
+    from openr1.errors import UsageError
+    from openr1.services.request import Asked
+
+    plain, overrides = parse_overrides(words or [])
+    for short, key in (renamed or {}).items():
+        if short in overrides:
+            overrides[key] = overrides.pop(short)
+    if config and plain:
+        raise UsageError(f"two recipes are named: {plain[0]} and --config {config}", fix="name one of them")
+    asked = Asked(config, section, overrides, gpus, profile, simulate, fresh)
+    return plain, asked
+
+
+def with_recipe(plain: list[str], asked: Asked) -> Asked:
+    """The request with its one plain word as the recipe.
+
+    Raises:
+        UsageError: several plain words.
+    """
+    from dataclasses import replace
+
+    from openr1.errors import UsageError
+
+    if len(plain) > 1:
+        raise UsageError(
+            f"one recipe at a time, not {len(plain)}: {' '.join(plain)}",
+            fix="overrides are written --key value",
+        )
+    return replace(asked, recipe=plain[0]) if plain else asked

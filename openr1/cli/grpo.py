@@ -1,0 +1,55 @@
+"""`openr1 grpo`"""
+
+from __future__ import annotations
+
+from openr1.cli.common import (
+    Config,
+    Debug,
+    DryRun,
+    Fresh,
+    Gpus,
+    Json,
+    Profile,
+    Quiet,
+    SectionName,
+    Simulate,
+    Words,
+    asked_from,
+    guarded,
+    with_recipe,
+)
+
+EXAMPLES = """Examples:
+
+\b
+  openr1 grpo tiny-cpu                           the grpo section; starts from the recipe's sft result
+  openr1 grpo my.yaml --num_generations 16       override any key of the recipe
+  openr1 grpo my.yaml --dry-run --json           the resolved plan, for a program
+  openr1 grpo --model_name_or_path MODEL --dataset_name problems.jsonl
+
+The same command continues a run that was stopped. Keys are TRL's and transformers' own names.
+"""
+
+
+@guarded
+def command(
+    words: Words = None,
+    config: Config = None,
+    section: SectionName = None,
+    gpus: Gpus = None,
+    profile: Profile = None,
+    simulate: Simulate = None,
+    fresh: Fresh = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Reinforcement learning with verifiable rewards: GRPO, as in DeepSeek-R1."""
+    from openr1.cli.stage_view import run_stage
+    from openr1.services import grpo
+
+    plain, asked = asked_from(
+        words, config=config, section=section, gpus=gpus, profile=profile, simulate=simulate, fresh=fresh
+    )
+    run_stage(grpo, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

@@ -1,0 +1,166 @@
+"""A run while it goes: a bar with ETA on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from openr1.cli.printer import Printer
+from openr1.cli.words import duration, short
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+# What one watches, in this order, and how it is called on the screen; the names are TRL's.
+WATCHED = (
+    ("loss", "loss"),
+    ("reward", "reward"),
+    ("rewards/accuracy/mean", "right"),
+    ("completions/mean_length", "length"),
+    ("mean_token_accuracy", "token acc"),
+    ("tokens_per_second", "tok/s"),
+)
+PLAIN_EVERY = 15.0  # seconds between two lines where there is no terminal
+WARM_UP_STEPS = 2  # the first steps are slow (caches, allocation) and not part of the estimate
+
+
+class Live:
+    """Draws the events of one run after the other; see `runs.events` for what they hold.
+
+    Use as a context manager; `listen` is the listener that services call.
+    """
+
+    def __init__(self, printer: Printer) -> None:
+        self.printer = printer
+        self.silent = printer.json or printer.quiet
+        self.console = printer.console(err=True)
+        self.terminal = self.console.is_terminal and not self.silent
+        self.progress: Progress | None = None
+        self.task: TaskID | None = None
+        self.name = ""
+        self.unit = "step"
+        self.total = 0
+        self.metrics: dict[str, float] = {}
+        self.clock = Clock()
+        self.last_line = 0.0
+
+    def __enter__(self) -> Live:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def listen(self, event: dict[str, Any]) -> None:
+        handler = getattr(self, f"_on_{event['event']}", None)
+        if handler and not self.silent:
+            handler(event)
+
+    def _on_section(self, event: dict[str, Any]) -> None:
+        self._close()
+        prepared = event["prepared"]
+        self.name = prepared.resolved.name
+        self.metrics = {}
+        for notice in prepared.notices:
+            self.printer.note(notice)
+        if event["state"] != "finished":
+            verb = {None: "begins", "created": "begins"}.get(event["state"], "continues")
+            self.console.print(f"{self.name}: {verb} in {prepared.run.path}", markup=False, soft_wrap=True)
+
+    def _on_phase(self, event: dict[str, Any]) -> None:
+        if self.terminal:
+            self._bar(event["name"])
+        else:
+            self._line(f"{self.name}: {event['name']}")
+
+    def _on_start(self, event: dict[str, Any]) -> None:
+        self.total, self.unit = int(event["total"]), event["unit"]
+        self.clock = Clock(int(event["done"]))
+        if self.terminal:
+            self._bar("")
+            assert self.progress and self.task is not None
+            self.progress.update(self.task, total=self.total, completed=event["done"])
+
+    def _on_progress(self, event: dict[str, Any]) -> None:
+        self.clock.tick(event["done"])
+        if event.get("metrics"):
+            self.metrics.update({k: v for k, v in event["metrics"].items() if isinstance(v, (int, float))})
+        if event.get("seconds"):
+            self.metrics["tokens_per_second"] = event["tokens"] / event["seconds"]
+        if self.terminal and self.progress and self.task is not None:
+            what = event.get("phase")
+            self.progress.update(
+                self.task,
+                completed=event["done"],
+                info=self._info() if not what else f"{what}  {self._info()}",
+                eta=self._eta(event["done"]),
+            )
+        elif time.monotonic() - self.last_line > PLAIN_EVERY or event["done"] >= self.total:
+            if event["done"] or event.get("phase"):
+                eta = self._eta(event["done"])
+                self._line(
+                    f"{self.name}: {self.unit} {event['done']}/{self.total}  {self._info()}"
+                    f"{'  ' + eta + ' left' if eta else ''}"
+                )
+
+    def _on_notice(self, event: dict[str, Any]) -> None:
+        self.printer.note(event["text"])
+
+    def _on_stopping(self, event: dict[str, Any]) -> None:
+        self.printer.note("stopping after this step, with a checkpoint; Ctrl-C again stops at once")
+
+    def _on_result(self, event: dict[str, Any]) -> None:
+        self._close()
+
+    def _info(self) -> str:
+        shown = [f"{label} {short(self.metrics[key])}" for key, label in WATCHED if key in self.metrics]
+        return "  ".join(shown)
+
+    def _eta(self, done: int) -> str:
+        left = self.clock.left(done, self.total)
+        return "" if left is None else duration(left)
+
+    def _line(self, text: str) -> None:
+        self.last_line = time.monotonic()
+        self.console.print(text, markup=False, soft_wrap=True)
+
+    def _bar(self, text: str) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        if self.progress is None:
+            self.progress = Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[info]}"),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[eta]}"),
+                console=self.console,
+            )
+            self.progress.start()
+            self.task = self.progress.add_task(self.name, total=None, info=text, eta="")
+        elif self.task is not None:
+            self.progress.update(self.task, info=text)
+
+    def _close(self) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = self.task = None
+
+
+class Clock:
+    """Estimates the rest from the pace of the steps seen so far, the first two left out."""
+
+    def __init__(self, done: int = 0) -> None:
+        self.first = done
+        self.mark: tuple[int, float] | None = None
+
+    def tick(self, done: int) -> None:
+        if self.mark is None and done >= self.first + WARM_UP_STEPS:
+            self.mark = (done, time.monotonic())
+
+    def left(self, done: int, total: int) -> float | None:
+        """Seconds to go; None before there is a pace."""
+        if self.mark is None or done <= self.mark[0] or total <= done:
+            return None
+        steps, start = self.mark
+        return (time.monotonic() - start) / (done - steps) * (total - done)

@@ -1,0 +1,81 @@
+"""A pipeline: its dry run, its live view, and the table that says whether it worked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openr1.cli.live import Live
+from openr1.cli.printer import Printer
+from openr1.cli.stage_view import interval, show_dry_run
+from openr1.cli.words import duration, percent
+from openr1.services import pipeline
+from openr1.services.pipeline import PipelineOutcome
+from openr1.services.request import Asked
+
+
+def run_pipeline(asked: Asked, *, dry_run: bool, json: bool, quiet: bool) -> None:
+    printer = Printer(json=json, quiet=quiet)
+    if dry_run:
+        plan = pipeline.prepare(asked)
+        if json:
+            printer.data(plan.as_dict())
+            return
+        for notice in plan.notices:
+            printer.note(notice)
+        for prepared in plan.sections:
+            show_dry_run(printer, prepared)
+            printer.text()
+        return
+    with Live(printer) as live:
+        outcome = pipeline.run(asked, live.listen)
+    if json:
+        printer.data(outcome.as_dict())
+    else:
+        show(printer, outcome)
+
+
+def show(printer: Printer, outcome: PipelineOutcome) -> None:
+    """Stage, accuracy with its interval under each eval section, completion length, time."""
+    from rich.table import Table
+
+    times = {o.prepared.resolved.name: o.seconds for o in outcome.outcomes}
+    evals = list(dict.fromkeys(score["section"] for score in outcome.scores))
+    rows: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for score in outcome.scores:
+        rows.setdefault((score["task"], score["model"]), {})[score["section"]] = score
+    tasks = list(dict.fromkeys(task for task, _ in rows))
+    printer.text()
+    for task in tasks:
+        table = Table(title=f"{task}", title_justify="left", box=None, pad_edge=False, title_style="bold")
+        table.add_column("stage")
+        for name in evals:
+            table.add_column(f"accuracy\n{_heading(outcome, name)}", justify="right", no_wrap=True)
+            table.add_column("95 %\ninterval", justify="right", no_wrap=True)
+            table.add_column("mean\nlength", justify="right", no_wrap=True)
+        table.add_column("time", justify="right", no_wrap=True)
+        for (of_task, model), by_section in rows.items():
+            if of_task == task:
+                cells = [c for name in evals for c in _cells(by_section.get(name))]
+                table.add_row(model, *cells, duration(times[model]) if model in times else "–")
+        printer.table(table)
+    evaluating = sum(times[name] for name in evals)
+    printer.text()
+    printer.text(
+        f"lengths in tokens · evaluations took {duration(evaluating)} · all together {duration(outcome.seconds)}"
+    )
+    printer.text(f"results: {outcome.plan.run.path}")
+
+
+def _heading(outcome: PipelineOutcome, section: str) -> str:
+    """An eval section as a column's head: its temperature says what it is."""
+    for prepared in outcome.plan.sections:
+        if prepared.resolved.name == section:
+            temperature = prepared.resolved["temperature"]
+            return "greedy" if temperature == 0 else f"temperature {temperature:g}"
+    return section
+
+
+def _cells(score: dict[str, Any] | None) -> tuple[str, str, str]:
+    if score is None:
+        return "–", "–", "–"
+    return percent(score["accuracy"]), interval(score), f"{score['mean_tokens']:.0f}"

@@ -1,0 +1,55 @@
+"""`openr1 sft`"""
+
+from __future__ import annotations
+
+from openr1.cli.common import (
+    Config,
+    Debug,
+    DryRun,
+    Fresh,
+    Gpus,
+    Json,
+    Profile,
+    Quiet,
+    SectionName,
+    Simulate,
+    Words,
+    asked_from,
+    guarded,
+    with_recipe,
+)
+
+EXAMPLES = """Examples:
+
+\b
+  openr1 sft tiny-cpu                            the sft section of a shipped recipe
+  openr1 sft my.yaml --learning_rate 1e-5        override any key of the recipe
+  openr1 sft my.yaml --dry-run                   what would be done, nothing written
+  openr1 sft --model_name_or_path MODEL --dataset_name rows.jsonl
+
+The same command continues a run that was stopped. Keys are TRL's and transformers' own names.
+"""
+
+
+@guarded
+def command(
+    words: Words = None,
+    config: Config = None,
+    section: SectionName = None,
+    gpus: Gpus = None,
+    profile: Profile = None,
+    simulate: Simulate = None,
+    fresh: Fresh = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Supervised fine-tuning: teach a model from worked conversations."""
+    from openr1.cli.stage_view import run_stage
+    from openr1.services import sft
+
+    plain, asked = asked_from(
+        words, config=config, section=section, gpus=gpus, profile=profile, simulate=simulate, fresh=fresh
+    )
+    run_stage(sft, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

@@ -1,0 +1,154 @@
+"""One section: its dry run as a page, its run as a live view, its result as a table."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Any
+
+from openr1.cli.live import Live
+from openr1.cli.printer import Printer
+from openr1.cli.words import duration, percent, short
+from openr1.services.request import Asked
+from openr1.services.stage import Outcome, Prepared, execute
+
+
+def run_stage(service: Any, asked: Asked, *, dry_run: bool, json: bool, quiet: bool) -> None:
+    """What sft, grpo and generate have in common: prepare, show or run, sum up."""
+    run_prepared(service.prepare(asked), dry_run=dry_run, json=json, quiet=quiet)
+
+
+def run_prepared(prepared: Prepared, *, dry_run: bool, json: bool, quiet: bool) -> None:
+    printer = Printer(json=json, quiet=quiet)
+    if dry_run:
+        if json:
+            printer.data(prepared.as_dict())
+        else:
+            show_dry_run(printer, prepared)
+        return
+    with Live(printer) as live:
+        outcome = execute(prepared, live.listen)
+    if json:
+        printer.data(outcome.as_dict())
+    else:
+        show_outcome(printer, outcome)
+
+
+def show_dry_run(printer: Printer, prepared: Prepared) -> None:
+    """Every value with its origin: first those that somebody or something chose, then the defaults."""
+    from rich.table import Table
+
+    resolved, plan = prepared.resolved, prepared.plan
+    for notice in prepared.notices:
+        printer.note(notice)
+    printer.text(f"{resolved.recipe} · {resolved.name} ({resolved.stage})", style="bold")
+    printer.text(f"run folder  {prepared.run.path}  ({_state(prepared)})")
+    printer.text(f"machine     {plan['machine']}")
+    for key, label in (("processes", "processes"), ("sharding", "sharding")):
+        if key in plan:
+            printer.text(f"{label:<12}{plan[key]}  ({plan.get(f'{key}_reason', '')})")
+    if plan.get("memory_reason"):
+        printer.text(f"memory      {_memory(plan)}")
+    printer.text()
+    table = Table(box=None, pad_edge=False)
+    table.add_column("key", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("where it comes from", style="dim", overflow="fold")
+    defaults = []
+    for key, setting in sorted(resolved.settings.items()):
+        if setting.origin.kind == "default":
+            defaults.append(f"{key}={_value(setting.value)}")
+        else:
+            table.add_row(key, _value(setting.value), str(setting.origin))
+    printer.table(table)
+    printer.text()
+    printer.text(f"{len(defaults)} values at their defaults", style="bold")
+    printer.text("  ".join(defaults), style="dim")
+    printer.text()
+    printer.text("would run", style="bold")
+    printer.text(f"  {prepared.command}")
+    printer.text("would write", style="bold")
+    printer.text(f"  {prepared.run.path}/  {_written(resolved.stage)}")
+
+
+def _written(stage: str) -> str:
+    always = "resolved.yaml, manifest.json, logs/attempt-N/"
+    more = {
+        "sft": "metrics.jsonl, checkpoints/, model/",
+        "grpo": "metrics.jsonl, samples/, checkpoints/, model/",
+        "eval": "samples/, results.json",
+        "generate": "samples/, samples.jsonl",
+    }
+    return f"{always}, {more[stage]}"
+
+
+def _state(prepared: Prepared) -> str:
+    state = prepared.run.state
+    return {None: "new", "finished": "finished: its result would be shown"}.get(
+        state, f"{state}: it would be continued"
+    )
+
+
+def _memory(plan: dict[str, Any]) -> str:
+    from openr1.cli.words import gib
+
+    memory = plan.get("memory")
+    if not memory:
+        return f"not known ({plan['memory_reason']})"
+    phase, size = max(((name, sum(terms.values())) for name, terms in memory.items()), key=lambda p: p[1])
+    return f"{gib(size)} at most ({phase}), of {gib(plan.get('capacity_bytes'))}"
+
+
+def _value(value: Any) -> str:
+    """A value as YAML would have it; JSON is close enough and says true, null and "text" the same way."""
+    if isinstance(value, str):
+        return value.replace("\n", "\\n") or '""'
+    return json_module.dumps(value, ensure_ascii=False, default=str)
+
+
+def show_outcome(printer: Printer, outcome: Outcome) -> None:
+    """The end of a run, in a few lines."""
+    if outcome.was_finished:
+        printer.text(f"finished earlier; --fresh starts over. Run folder: {outcome.prepared.run.path}")
+    if "scores" in outcome.result:
+        show_scores(printer, outcome.result["scores"])
+    elif "file" in outcome.result:
+        result = outcome.result
+        printer.text(
+            f"{result['samples']:,} completions of {result['rows']:,} rows, {result['mean_tokens']:.0f} tokens "
+            f"on average, {percent(result['truncated'])} cut off"
+        )
+        printer.text(f"  {result['file']}")
+    else:
+        last = outcome.result.get("last", {})
+        shown = ", ".join(f"{key} {short(value)}" for key, value in last.items() if value is not None)
+        printer.text(f"{outcome.result.get('steps')} steps in {duration(outcome.seconds)}: {shown}")
+        printer.text(f"model: {outcome.prepared.run.model}")
+        printer.text(f"next:  openr1 eval TASK --model {outcome.prepared.run.path}", style="dim")
+
+
+def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("model", "task"):
+        table.add_column(column, overflow="fold")
+    for column in ("accuracy", "95 % interval", "mean length", "cut off", "samples"):
+        table.add_column(column, justify="right")
+    for score in scores:
+        table.add_row(
+            score["model"],
+            score["task"],
+            percent(score["accuracy"]),
+            interval(score),
+            f"{score['mean_tokens']:.0f} tokens",
+            percent(score["truncated"]),
+            f"{score['problems']:,} × {score['samples']}",
+        )
+    printer.table(table)
+    for protocol in dict.fromkeys(score["protocol"] for score in scores):
+        printer.text(f"protocol: {protocol}", style="dim")
+
+
+def interval(score: dict[str, Any]) -> str:
+    low, high = score["interval"]
+    return f"{100 * low:.1f} – {100 * high:.1f}"

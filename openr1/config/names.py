@@ -1,0 +1,62 @@
+"""Which keys exist, which a wrong one may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from openr1.config.catalogue import TRAINING_STAGES, fields_of
+from openr1.config.schema import STAGES, own_fields
+
+# Spellings of 2025 that TRL has renamed since; performance-critical ones that are simply gone say so.
+RENAMED = {
+    "torch_dtype": "dtype",
+    "max_seq_length": "max_length",
+    "warmup_ratio": "warmup_steps",
+    "evaluation_strategy": "eval_strategy",
+    "vllm_max_model_len": "vllm_max_model_length",
+    "dataset_configs": "dataset_config",
+    "preprocessing_num_workers": "dataset_num_proc",
+    "use_transformers_paged": "use_transformers_continuous_batching",
+    "wandb_log_unique_prompts": "log_unique_prompts",
+    "vllm_guided_decoding_regex": "vllm_structured_outputs_regex",
+    "group_by_length": "train_sampling_strategy",
+    "model": "model_name_or_path",
+    "lr": "learning_rate",
+    "batch_size": "global_batch_size",
+    "gpus": "--gpus (a flag, not a recipe key)",
+}
+
+
+def keys_of(stage: str) -> set[str]:
+    """Every key a section of this stage may hold."""
+    return set(own_fields(stage)) | set(fields_of(stage))
+
+
+def all_keys() -> set[str]:
+    """Every key of any stage."""
+    return set().union(*(keys_of(stage) for stage in STAGES))
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word a mistyped one most likely meant, or None."""
+    found = difflib.get_close_matches(word.lower().replace("-", "_"), list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def explain_unknown(key: str, stage: str | None) -> str:
+    """What to do about a key that does not exist here: renamed, misplaced, mistyped, or none of them."""
+    known = keys_of(stage) if stage else all_keys()
+    elsewhere = [s for s in STAGES if s != stage and key in keys_of(s)]
+    if elsewhere:
+        return f"`{key}` belongs to {' and '.join(elsewhere)} sections; move it there"
+    if key in RENAMED:
+        new = RENAMED[key]
+        return f"it is called {new if new.startswith('--') else f'`{new}`'} now"
+    near = nearest(key, known)
+    if near:
+        return f"did you mean `{near}`?"
+    kinds = "TRL's and transformers' own names, and openr1's" if stage in TRAINING_STAGES else "openr1's own"
+    return (
+        f"remove it; the keys of a {stage or 'recipe'} section are {kinds} (openr1 {stage or 'sft'} --help)"
+    )

@@ -1,0 +1,187 @@
+"""A recipe file: shared keys, and one section per stage of the pipeline."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from openr1.config.names import all_keys, explain_unknown, keys_of
+from openr1.config.schema import STAGES
+from openr1.config.yaml_file import Loaded, load
+from openr1.errors import RecipeError, RecipeErrors, UsageError
+
+SHIPPED = (Path(__file__).parents[2] / "configs", Path(__file__).parents[1] / "_recipes")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One stage of a recipe, as written: nothing merged, nothing checked but the keys."""
+
+    name: str
+    stage: str
+    values: dict[str, Loaded]
+    line: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A parsed file. A flat single-stage file is a recipe whose one section is named after the stage."""
+
+    name: str
+    path: Path | None
+    shared: dict[str, Loaded] = field(default_factory=dict)
+    sections: tuple[Section, ...] = ()
+
+    def place(self, line: int) -> str:
+        """`file:line`, the file as seen from the current folder where it lies below."""
+        return f"{_shown(self.path)}:{line}"
+
+    def of_stage(self, stage: str) -> list[Section]:
+        return [s for s in self.sections if s.stage == stage]
+
+    def section(self, name: str) -> Section:
+        """Raises UsageError when there is no section of that name."""
+        for section in self.sections:
+            if section.name == name:
+                return section
+        names = ", ".join(s.name for s in self.sections) or "none"
+        raise UsageError(f"no section `{name}` in this recipe", where=str(self.path), fix=f"it has: {names}")
+
+
+def _shown(path: Path | None) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd())) if path else "recipe"
+    except ValueError:
+        return str(path)
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with openr1, by name. From a checkout or an installed wheel alike."""
+    for folder in SHIPPED:
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.rglob("*.yaml"))}
+    return {}
+
+
+def find(name: str) -> Path:
+    """The file a person means by a path, or by a shipped recipe's name without path or suffix.
+
+    Raises:
+        RecipeError: when it is neither; names the nearest shipped one.
+    """
+    path = Path(name)
+    if path.exists() or path.suffix in (".yaml", ".yml"):
+        by_name = shipped().get(path.stem)
+        return by_name if not path.exists() and by_name and path.parent.name in ("configs", "") else path
+    if name in shipped():
+        return shipped()[name]
+    from openr1.config.names import nearest
+
+    near = nearest(name, shipped())
+    raise RecipeError(
+        f"no recipe `{name}`: neither a file nor a shipped name",
+        where=name,
+        fix=f"did you mean {near}?" if near else f"shipped recipes: {', '.join(shipped())}",
+    )
+
+
+def parse(path: Path, command: str) -> Recipe:
+    """Read a recipe and sort its keys into shared ones and sections.
+
+    Args:
+        path: the file.
+        command: the stage asked for (sft, grpo, eval, generate) or "pipeline"; decides what a flat file is.
+
+    Raises:
+        RecipeErrors: all keys that do not exist, each with its line and the nearest one that does.
+    """
+    top = load(path)
+    shared: dict[str, Loaded] = {}
+    sections: list[Section] = []
+    problems: list[RecipeError] = []
+    for key, loaded in top.items():
+        if isinstance(loaded.value, dict) and (key in STAGES or "stage" in loaded.value):
+            sections.append(_section(path, key, loaded, problems))
+        elif key in STAGES:
+            problems.append(
+                RecipeError(
+                    f"`{key}:` opens a section, which is a map",
+                    where=f"{path}:{loaded.line}",
+                    fix="indent its keys",
+                )
+            )
+        else:
+            shared[key] = loaded
+    if not sections and not problems:
+        sections, shared = [_flat(path, shared, command)], {}
+    _check_keys(path, shared, sections, problems)
+    if problems:
+        problems.sort(key=lambda p: int((p.where or ":0").rsplit(":", 1)[-1]))
+        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+    return Recipe(path.stem, path, shared, tuple(sections))
+
+
+def _section(path: Path, name: str, loaded: Loaded, problems: list[RecipeError]) -> Section:
+    values: dict[str, Loaded] = loaded.value
+    stage = values["stage"].value if "stage" in values else name
+    if stage not in STAGES:
+        problems.append(
+            RecipeError(
+                f"`stage: {stage}` is none of {', '.join(STAGES)}", where=f"{path}:{values['stage'].line}"
+            )
+        )
+        stage = name if name in STAGES else "sft"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        problems.append(
+            RecipeError(
+                f"a section's name becomes a folder; `{name}` cannot",
+                where=f"{path}:{loaded.line}",
+                fix="use letters, digits, `-`, `_` and `.`",
+            )
+        )
+    return Section(name, stage, values, loaded.line)
+
+
+def _flat(path: Path, values: dict[str, Loaded], command: str) -> Section:
+    """A file without sections belongs to one stage: the command's, unless its keys say otherwise."""
+    if command == "pipeline":
+        raise RecipeError(
+            "a pipeline needs sections (sft:, grpo:, eval:); this file is a flat one",
+            where=str(path),
+            fix=f"openr1 sft {path}   or   openr1 grpo {path}",
+        )
+    other = {"sft": "grpo", "grpo": "sft"}.get(command)
+    if other:
+        # A file of the wrong kind is told by keys only the other stage has, not by those in neither.
+        only_other = [k for k in values if k in keys_of(other) - keys_of(command)]
+        only_this = [k for k in values if k in keys_of(command) - keys_of(other)]
+        if len(only_other) > len(only_this):
+            raise RecipeError(
+                f"this is a {other} recipe (it sets {', '.join(f'`{k}`' for k in only_other[:3])})",
+                where=f"{path}:{values[only_other[0]].line}",
+                fix=f"openr1 {other} {path}",
+            )
+    return Section(command, command, values, 1)
+
+
+def _check_keys(
+    path: Path, shared: dict[str, Loaded], sections: list[Section], problems: list[RecipeError]
+) -> None:
+    for key, loaded in shared.items():
+        if key not in all_keys():
+            problems.append(
+                RecipeError(
+                    f"unknown key `{key}`", where=f"{path}:{loaded.line}", fix=explain_unknown(key, None)
+                )
+            )
+    for section in sections:
+        for key, loaded in section.values.items():
+            if key not in keys_of(section.stage):
+                problems.append(
+                    RecipeError(
+                        f"unknown key `{key}` in the {section.name} section",
+                        where=f"{path}:{loaded.line}",
+                        fix=explain_unknown(key, section.stage),
+                    )
+                )

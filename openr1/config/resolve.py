@@ -1,0 +1,180 @@
+"""From what was written to what will be done: one section, every value typed and with its origin.
+
+Precedence: default < plan < recipe (shared key < section's own) < OPENR1_* environment < command line.
+The plan is applied later, by `with_plan`, to what nobody set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from openr1.config.catalogue import fields_of
+from openr1.config.defaults import OURS
+from openr1.config.names import explain_unknown, keys_of, nearest
+from openr1.config.origins import Origin, Setting
+from openr1.config.recipe import Recipe, Section
+from openr1.config.schema import check_own, own_defaults, own_fields
+from openr1.config.yaml_file import Loaded, plain
+from openr1.errors import RecipeError, RecipeErrors
+
+# Where a run is written and how it is shown do not change what is learnt: they are not part of its name.
+NOT_HASHED = {"output_dir", "run_name", "threads", "logging_steps", "save_steps", "save_total_limit", "stage"}
+RESERVED_ENV = {"OPENR1_LANG", "OPENR1_DEBUG", "OPENR1_RUNS_DIR", "OPENR1_EVENTS_FD", "OPENR1_CACHE"}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """One section, resolved. `settings` holds every key of the stage, defaults included."""
+
+    recipe: str
+    name: str
+    stage: str
+    settings: dict[str, Setting]
+    notices: tuple[str, ...] = ()
+    parents: dict[str, str] = field(default_factory=dict)
+    """Names of the sections this one builds on, with their hashes."""
+
+    def __getitem__(self, key: str) -> Any:
+        return self.settings[key].value
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return {key: setting.value for key, setting in self.settings.items()}
+
+    @property
+    def explicit(self) -> set[str]:
+        """Keys a person set; a plan keeps its hands off them."""
+        return {key for key, setting in self.settings.items() if setting.origin.explicit}
+
+    @property
+    def hash(self) -> str:
+        """Eight hex digits over what was asked for. Plans and defaults stay out: another machine, or a new
+        release's default, continues the same run."""
+        asked = {k: self.settings[k].value for k in sorted(self.explicit - NOT_HASHED)}
+        text = json.dumps([self.stage, asked, sorted(self.parents.items())], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def where(self, key: str) -> str:
+        """The place a value comes from, for messages."""
+        origin = self.settings[key].origin
+        return origin.detail if origin.explicit else str(origin)
+
+    def with_values(self, kind: Any, values: Mapping[str, tuple[Any, str]]) -> Resolved:
+        """A copy with values and reasons put in; what a person set stays as it is."""
+        settings = dict(self.settings)
+        for key, (value, reason) in values.items():
+            if not (key in settings and settings[key].origin.explicit):
+                settings[key] = Setting(value, Origin(kind, reason))
+        return replace(self, settings=settings)
+
+
+def resolve(
+    recipe: Recipe,
+    section: Section,
+    *,
+    overrides: Mapping[str, tuple[Any, str]] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Resolved:
+    """Merge and check one section.
+
+    Raises:
+        RecipeErrors: every value of the wrong type or out of bounds and every unknown override, at once.
+    """
+    asked, notices, problems = _collect(recipe, section, overrides or {}, environ or os.environ)
+    typed, wrong = _typed(section.stage, asked)
+    for key, reason in wrong.items():
+        problems.append(RecipeError(f"`{key}` {reason}", where=asked[key][1].detail))
+    if problems:
+        raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
+    settings = _defaults(section.stage)
+    settings.update({key: Setting(value, asked[key][1]) for key, value in typed.items()})
+    return Resolved(recipe.name, section.name, section.stage, settings, tuple(notices))
+
+
+def _defaults(stage: str) -> dict[str, Setting]:
+    settings = {k: Setting(v, Origin("default", "openr1")) for k, v in own_defaults(stage).items()}
+    for name, known in fields_of(stage).items():
+        settings[name] = Setting(known.default, Origin("default", "TRL"))
+    for key, (value, why) in OURS[stage].items():
+        settings[key] = Setting(value, Origin("default", f"openr1: {why}"))
+    return settings
+
+
+_Asked = dict[str, tuple[Loaded, Origin]]
+
+
+def _collect(
+    recipe: Recipe, section: Section, overrides: Mapping[str, tuple[Any, str]], environ: Mapping[str, str]
+) -> tuple[_Asked, list[str], list[RecipeError]]:
+    """What was asked for, lowest precedence first, each with its origin."""
+    from openr1.config.yaml_file import scalar
+
+    known = keys_of(section.stage)
+    asked: _Asked = {}
+    for source in (recipe.shared, section.values):
+        for key, loaded in source.items():
+            if key in known:
+                asked[key] = (loaded, Origin("recipe", recipe.place(loaded.line)))
+    notices = []
+    for variable in sorted(v for v in environ if v.startswith("OPENR1_") and v not in RESERVED_ENV):
+        key = variable.removeprefix("OPENR1_").lower()
+        if key in known:
+            text = environ[variable]
+            asked[key] = (Loaded(scalar(text), 0, text), Origin("environment", variable))
+        elif key not in set().union(*(keys_of(s) for s in ("sft", "grpo", "eval", "generate"))):
+            near = nearest(key, known)
+            hint = f"; did you mean OPENR1_{near.upper()}?" if near else ""
+            notices.append(f"the environment variable {variable} names no key and is not used{hint}")
+    problems: list[RecipeError] = []
+    for key, (value, text) in overrides.items():
+        if key in known:
+            asked[key] = (Loaded(value, 0, text), Origin("command line", f"--{key}"))
+        else:
+            problems.append(
+                RecipeError(
+                    f"unknown option `--{key}`",
+                    where="the command line",
+                    fix=explain_unknown(key, section.stage),
+                )
+            )
+    return asked, notices, problems
+
+
+def _typed(stage: str, asked: _Asked) -> tuple[dict[str, Any], dict[str, str]]:
+    """The asked values in their types, and what is wrong with the others, in words."""
+    upstream, ours = fields_of(stage), own_fields(stage)
+    typed: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    own_values = {}
+    for key, (loaded, _) in asked.items():
+        value = plain(loaded)
+        if key in ours:
+            own_values[key] = value
+            continue
+        try:
+            typed[key] = upstream[key].check(value, loaded.raw)
+        except ValueError as error:
+            wrong[key] = str(error)
+    good, bad = check_own(stage, own_values)
+    return typed | good, wrong | bad
+
+
+def as_dict(resolved: Resolved) -> dict[str, Any]:
+    """The resolved section as JSON: every key with value and origin."""
+    return {
+        "recipe": resolved.recipe,
+        "section": resolved.name,
+        "stage": resolved.stage,
+        "hash": resolved.hash,
+        "parents": resolved.parents,
+        "values": {
+            key: {"value": setting.value, "origin": str(setting.origin)}
+            for key, setting in sorted(resolved.settings.items())
+        },
+        "notices": list(resolved.notices),
+    }

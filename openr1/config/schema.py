@@ -1,0 +1,186 @@
+"""openr1's own fields, by stage. TRL's and transformers' fields are in `catalogue`.
+
+The docstring under a field is its help text; it names the unit. Bounds live here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Stage = Literal["sft", "grpo", "eval", "generate"]
+STAGES: tuple[Stage, ...] = ("sft", "grpo", "eval", "generate")
+
+
+class _Fields(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", strict=False, use_attribute_docstrings=True, populate_by_name=True
+    )
+
+    stage: Stage | None = None
+    """What the section does; a section named sft, grpo, eval or generate needs no `stage`."""
+
+
+class TrainFields(_Fields):
+    """What both training stages add to TRL's fields."""
+
+    from_: str | None = Field(None, alias="from")
+    """Name of the training section this one starts from; default: the training section before it."""
+    global_batch_size: int | None = Field(None, ge=1)
+    """Rows (sft) or completions (grpo) per optimizer step, over all devices and accumulation steps."""
+    limit: int | None = Field(None, ge=1)
+    """Train on the first so many rows of the dataset only."""
+    system_prompt: str | None = None
+    """Text of a system message put before every conversation that has none."""
+    dataset_prompt_column: str | None = None
+    """Column that holds the prompt; found by name (prompt, problem, question) when not given."""
+    dataset_solution_column: str | None = None
+    """Column that holds the gold answer; found by name (solution, answer, ground_truth) when not given."""
+    chat_template: str | None = None
+    """Jinja chat template (text or a path) used instead of the tokenizer's own."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads per process; probed at the first start and stored when not given."""
+
+
+class SftFields(TrainFields):
+    """Supervised fine-tuning."""
+
+
+class GrpoFields(TrainFields):
+    """Group relative policy optimisation (DeepSeekMath, arXiv:2402.03300)."""
+
+    log_samples: int = Field(16, ge=0)
+    """Completions kept per logged step in samples/completions.jsonl; 0 keeps none."""
+
+
+class SamplingFields(_Fields):
+    """How completions are drawn."""
+
+    model_name_or_path: str | None = None
+    """Hub id, local folder, finished run, or builtin:NAME."""
+    model_revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    trust_remote_code: bool = False
+    """Run code that a hub repository brings. Off unless you have read that code."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights' number format; auto is the checkpoint's own, float32 on a CPU."""
+    top_p: float = Field(0.95, gt=0, le=1)
+    """Nucleus sampling's probability mass; not used at temperature 0."""
+    top_k: int | None = Field(None, ge=1)
+    """Keep the k most likely tokens only; off when not given."""
+    batch_size: int | None = Field(None, ge=1)
+    """Completions generated side by side on this machine; chosen from the machine when not given."""
+    limit: int | None = Field(None, ge=1)
+    """Use the first so many problems only."""
+    seed: int = Field(42, ge=0)
+    """Seed of the sampling; every sample's own seed derives from it."""
+    system_prompt: str | None = None
+    """Text of a system message put before every problem."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads; all usable cores when not given."""
+    output_dir: str | None = None
+    """The run's folder, instead of one named after recipe, section and configuration."""
+    run_name: str | None = None
+    """The run folder's name under runs/, instead of the derived one."""
+
+
+class EvalFields(SamplingFields):
+    """Evaluation on problems with verifiable answers."""
+
+    tasks: list[str] = Field(default_factory=list)
+    """Names of tasks, or builtin:NAME."""
+    of: list[str] | None = None
+    """Sections whose models are evaluated; default: every training section and what it started from."""
+    protocol: Literal["quick"] = "quick"
+    """Named set of sampling values (temperature 0.6, top-p 0.95, 4,096 new tokens); options override it."""
+    num_samples: int = Field(1, ge=1, le=1024)
+    """Completions per problem; the score is the mean over them."""
+    temperature: float = Field(0.6, ge=0, le=10)
+    """Sampling temperature; 0 is greedy."""
+    max_new_tokens: int = Field(4096, ge=1)
+    """Longest completion, in tokens; longer ones count as truncated."""
+    dataset: str | None = None
+    """Local JSONL or Parquet file with the task's problems, instead of the hub's dataset."""
+
+    @field_validator("tasks", "of", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class GenerateFields(SamplingFields):
+    """Sampling completions for a dataset."""
+
+    dataset_name: str | None = None
+    """Hub dataset, local JSONL or Parquet file, or builtin:NAME."""
+    dataset_config: str | None = None
+    """Configuration of a hub dataset."""
+    dataset_split: str = "train"
+    """Split of the dataset."""
+    prompt_column: str | None = None
+    """Column that holds the prompt; found by name (prompt, problem, question) when not given."""
+    num_generations: int = Field(1, ge=1, le=1024)
+    """Completions per row."""
+    temperature: float = Field(0.6, ge=0, le=10)
+    """Sampling temperature; 0 is greedy."""
+    max_new_tokens: int = Field(8192, ge=1)
+    """Longest completion, in tokens."""
+
+
+OWN: dict[str, type[_Fields]] = {
+    "sft": SftFields,
+    "grpo": GrpoFields,
+    "eval": EvalFields,
+    "generate": GenerateFields,
+}
+
+
+@functools.lru_cache(maxsize=8)
+def own_fields(stage: str) -> dict[str, str]:
+    """Our field names of a stage, as a recipe spells them, with their help."""
+    return {
+        info.alias or name: inspect.cleandoc(info.description or "")
+        for name, info in OWN[stage].model_fields.items()
+    }
+
+
+def own_defaults(stage: str) -> dict[str, Any]:
+    """Our fields' default values, by the name a recipe uses."""
+    return {
+        info.alias or name: info.get_default(call_default_factory=True)
+        for name, info in OWN[stage].model_fields.items()
+    }
+
+
+def check_own(stage: str, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Our fields, validated together.
+
+    Returns:
+        The values in their types, and for every key that is wrong the reason in words.
+    """
+    from pydantic import ValidationError
+
+    cls = OWN[stage]
+    try:
+        model = cls.model_validate(values)
+    except ValidationError as error:
+        wrong = {}
+        for problem in error.errors():
+            key = str(problem["loc"][0]) if problem["loc"] else "?"
+            wrong.setdefault(key, _words(problem["msg"], problem.get("input")))
+        good = {k: v for k, v in values.items() if k not in wrong}
+        return (check_own(stage, good)[0] if len(good) < len(values) else {}), wrong
+    dumped = model.model_dump(by_alias=True, exclude_unset=True)
+    return dumped, {}
+
+
+def _words(message: str, given: Any) -> str:
+    """pydantic's message in the tone of the others: "must be …, not …"."""
+    message = re.sub(r"^(Value error, |Input )", "", message)
+    message = re.sub(r"^should be a valid ", "must be a valid ", message)
+    message = message.replace("should be", "must be").replace(", unable to parse string as an integer", "")
+    return f"{message}, not {given!r}" if "not" not in message else message

@@ -1,0 +1,1 @@
+"""Numbers that hold: tasks, protocols, statistics, and the child process of `openr1 eval`."""

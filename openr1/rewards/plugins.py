@@ -1,0 +1,100 @@
+"""Reward functions from outside: `file.py:function` and `package.module:function`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import RecipeError
+
+
+def is_reference(name: str) -> bool:
+    """True for `something:function`."""
+    module, colon, function = name.rpartition(":")
+    return bool(colon and module and function.isidentifier())
+
+
+def load(reference: str) -> Callable[..., Any]:
+    """The function a reference names.
+
+    Raises:
+        RecipeError: no such file, module or function, it does not import, or its signature is not that
+            of a reward.
+    """
+    module_name, _, function = reference.rpartition(":")
+    module = _from_file(module_name) if module_name.endswith(".py") else _from_module(module_name)
+    func = getattr(module, function, None)
+    if not callable(func):
+        have = [n for n, v in vars(module).items() if inspect.isfunction(v) and not n.startswith("_")]
+        raise RecipeError(
+            f"{module_name} has no function {function!r}", fix=f"it has: {', '.join(have) or 'none'}"
+        )
+    check_signature(reference, func)
+    return func
+
+
+def _from_file(name: str) -> Any:
+    path = Path(name).expanduser().resolve()
+    if not path.is_file():
+        raise RecipeError(f"reward file {name} does not exist", where=str(path))
+    label = f"openr1_reward_{path.stem}_{abs(hash(str(path))):x}"
+    if label in sys.modules:
+        return sys.modules[label]
+    spec = importlib.util.spec_from_file_location(label, path)
+    if spec is None or spec.loader is None:
+        raise RecipeError(f"{name} cannot be imported", where=str(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[label] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as problem:
+        del sys.modules[label]
+        raise RecipeError(
+            f"{name} does not import: {type(problem).__name__}: {problem}", where=str(path)
+        ) from problem
+    return module
+
+
+def _from_module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except Exception as problem:
+        raise RecipeError(
+            f"module {name} does not import: {type(problem).__name__}: {problem}",
+            fix="is it installed in this environment, or reachable by PYTHONPATH?",
+        ) from problem
+
+
+def check_signature(reference: str, func: Callable[..., Any]) -> None:
+    """A reward takes `completions` and `**kwargs` (a trainer passes columns and more), and is no coroutine.
+
+    Raises:
+        RecipeError: it does not.
+    """
+    try:
+        signature = inspect.signature(func)
+    except (TypeError, ValueError):
+        return
+    parameters = signature.parameters.values()
+    names = [p.name for p in parameters]
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters) or "completions" not in names:
+        raise RecipeError(
+            f"reward {reference} has the signature {signature}",
+            fix="def NAME(completions, **kwargs) -> list[float | None]; columns come as keywords",
+        )
+    if inspect.iscoroutinefunction(func):
+        raise RecipeError(f"reward {reference} is a coroutine", fix="make it an ordinary function")
+
+
+def accepted_parameters(func: Callable[..., Any]) -> set[str] | None:
+    """Parameters a recipe may set: those with a default; None when that cannot be told."""
+    try:
+        parameters = inspect.signature(func).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return {p.name for p in parameters if p.default is not p.empty}

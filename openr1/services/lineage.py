@@ -1,0 +1,110 @@
+"""Which section builds on which, and where the results of earlier ones lie."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from openr1.config.catalogue import TRAINING_STAGES
+from openr1.config.origins import Origin, Setting
+from openr1.config.recipe import Recipe, Section
+from openr1.config.resolve import Resolved
+from openr1.errors import RecipeError, UsageError
+from openr1.runs import manifest
+from openr1.runs.folder import RunFolder, model_of, runs_root
+
+MODEL = "model_name_or_path"
+
+
+def parent_of(recipe: Recipe, section: Section) -> Section | None:
+    """The training section whose result this training section starts from; None for the first.
+
+    Raises:
+        RecipeError: `from:` names a section that is not there, comes later, or trains nothing.
+    """
+    earlier = [s for s in recipe.sections[: recipe.sections.index(section)] if s.stage in TRAINING_STAGES]
+    named = section.values.get("from")
+    if named is None:
+        return earlier[-1] if earlier else None
+    for candidate in earlier:
+        if candidate.name == named.value:
+            return candidate
+    names = ", ".join(s.name for s in earlier) or "none"
+    raise RecipeError(
+        f"`from: {named.value}` names no training section before this one",
+        where=recipe.place(named.line),
+        fix=f"earlier training sections: {names}",
+    )
+
+
+def starts_elsewhere(section: Section, overrides: dict[str, object]) -> bool:
+    """True when a person gave this very section its model; a shared model is the first section's."""
+    return MODEL in section.values or MODEL in overrides
+
+
+def start_from(resolved: Resolved, parent: Resolved, run: RunFolder) -> Resolved:
+    """The section with its parent's final weights as its model."""
+    setting = Setting(str(run.model), Origin("pipeline", f"result of section {parent.name}"))
+    return replace(
+        resolved,
+        settings={**resolved.settings, MODEL: setting},
+        parents={**resolved.parents, parent.name: parent.hash},
+    )
+
+
+def finished_run(recipe: str, section: str, hash_: str) -> RunFolder | None:
+    """A finished run of this section, alone or in a pipeline."""
+    root = runs_root()
+    alone = root.glob(f"{recipe}-{section}-{hash_}*")
+    piped = root.glob(f"{recipe}-*/{section}")
+    for path in sorted([*alone, *piped], reverse=True):
+        found = manifest.read(path)
+        if found and found.get("hash") == hash_ and found["state"] == "finished":
+            return RunFolder(path)
+    return None
+
+
+def need_finished(recipe: Recipe, parent: Resolved, section: Section) -> RunFolder:
+    """The parent's finished run.
+
+    Raises:
+        UsageError: it is not there; says how to make it.
+    """
+    run = finished_run(recipe.name, parent.name, parent.hash)
+    if run is None:
+        raise UsageError(
+            f"the {section.name} section starts from the {parent.name} section's model, "
+            "which is not trained yet",
+            where=str(recipe.path),
+            fix=f"openr1 {parent.stage} {recipe.path}   or all at once: openr1 pipeline {recipe.path}   "
+            f"or another start: --{MODEL} MODEL",
+        )
+    return run
+
+
+def check_model(name: str, where: str) -> str:
+    """The model as the children load it; a path that is none is refused here, before anything starts.
+
+    Raises:
+        RecipeError: a path that does not exist, or a folder without a model.
+        UsageError: an unfinished run.
+    """
+    if name.startswith("builtin:"):
+        from openr1.data.tiny_model import parse_model
+
+        parse_model(name)
+        return name
+    source = model_of(name)
+    path = Path(source)
+    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or path.exists()
+    if looks_like_path and not path.is_dir():
+        raise RecipeError(
+            f"no model at `{name}`", where=where, fix="check the path, or give a hub id (owner/name)"
+        )
+    if path.is_dir() and not (path / "config.json").exists():
+        raise RecipeError(
+            f"the folder `{name}` holds no model (no config.json)",
+            where=where,
+            fix="name the folder with the weights",
+        )
+    return source

@@ -1,0 +1,219 @@
+"""`openr1 pipeline`: every section of a recipe, in file order, each continuing where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from openr1.config.catalogue import TRAINING_STAGES
+from openr1.config.names import all_keys, explain_unknown, keys_of
+from openr1.config.recipe import Recipe, Section, find, parse
+from openr1.config.resolve import Resolved, resolve
+from openr1.errors import RecipeError, UsageError
+from openr1.hardware import Machine
+from openr1.runs import manifest
+from openr1.runs.files import write_json
+from openr1.runs.folder import RunFolder, locate
+from openr1.services.evaluate import models_of, prepare_eval
+from openr1.services.hw_profile import the_machine
+from openr1.services.lineage import MODEL, parent_of, start_from, starts_elsewhere
+from openr1.services.recipes import default_recipe, overrides_for
+from openr1.services.request import Asked, Listener
+from openr1.services.stage import Outcome, Prepared, execute, prepare_section
+
+PLACES = {"output_dir", "run_name"}
+
+
+@dataclass
+class PipelinePlan:
+    """All sections, prepared in order; nothing is written."""
+
+    recipe: Recipe
+    run: RunFolder
+    sections: list[Prepared]
+    notices: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "recipe": self.recipe.name,
+            "run": str(self.run.path),
+            "sections": [prepared.as_dict() for prepared in self.sections],
+            "notices": self.notices,
+        }
+
+
+@dataclass(frozen=True)
+class PipelineOutcome:
+    """All sections, finished."""
+
+    plan: PipelinePlan
+    outcomes: list[Outcome]
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """Every score of every eval section, with the section's name."""
+        return [
+            {"section": outcome.prepared.resolved.name, **score}
+            for outcome in self.outcomes
+            for score in outcome.result.get("scores", [])
+        ]
+
+    @property
+    def seconds(self) -> float:
+        return sum(outcome.seconds for outcome in self.outcomes)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "recipe": self.plan.recipe.name,
+            "run": str(self.plan.run.path),
+            "seconds": round(self.seconds, 1),
+            "sections": [outcome.as_dict() for outcome in self.outcomes],
+        }
+
+
+def prepare(asked: Asked) -> PipelinePlan:
+    """Resolve and plan every section. Sections to come are planned with paths that do not exist yet."""
+    machine = the_machine(asked.simulate, asked.profile)
+    recipe, notices = _recipe(asked, machine)
+    _check_overrides(recipe, asked)
+    resolved = [_resolve(recipe, section, asked) for section in recipe.sections]
+    resolved = _chain(recipe, resolved, asked)
+    run = _folder(recipe, resolved, asked)
+    sections = [
+        _prepare(recipe, section, one, resolved, run, machine, asked)
+        for section, one in zip(recipe.sections, resolved, strict=True)
+    ]
+    return PipelinePlan(recipe, run, sections, notices)
+
+
+def run(asked: Asked, listen: Listener) -> PipelineOutcome:
+    """Run what is not finished; the first error ends the pipeline and the same command continues it."""
+    plan = prepare(asked)
+    listen({"event": "pipeline", "plan": plan})
+    outcomes = []
+    for prepared in plan.sections:
+        outcomes.append(execute(prepared, listen))
+    outcome = PipelineOutcome(plan, outcomes)
+    write_json(plan.run.path / "pipeline.json", outcome.as_dict())
+    return outcome
+
+
+def _recipe(asked: Asked, machine: Machine) -> tuple[Recipe, list[str]]:
+    if asked.recipe:
+        return parse(find(asked.recipe), "pipeline"), []
+    name = default_recipe(machine)
+    if name is None:
+        raise UsageError(
+            f"no recipe is named, and the {machine.profile.value} profile has none of its own in this version",
+            fix="openr1 pipeline RECIPE.yaml",
+        )
+    said = f"no recipe named: taking {name}, the recipe of the {machine.profile.value} profile"
+    return parse(find(name), "pipeline"), [said]
+
+
+def _check_overrides(recipe: Recipe, asked: Asked) -> None:
+    """An override that reaches no section is a mistake. Where a pipeline is written is not a section's."""
+    names = {section.name: section.stage for section in recipe.sections}
+    for key in asked.overrides:
+        name, dot, rest = key.partition(".")
+        if dot and name not in names:
+            raise RecipeError(
+                f"`--{key}` names no section", where="the command line", fix=f"sections: {', '.join(names)}"
+            )
+        stage, plain = (names[name], rest) if dot else (None, key)
+        known = keys_of(stage) if stage else all_keys()
+        if plain not in known:
+            raise RecipeError(
+                f"unknown option `--{key}`", where="the command line", fix=explain_unknown(plain, stage)
+            )
+
+
+def _resolve(recipe: Recipe, section: Section, asked: Asked) -> Resolved:
+    mine = {k: v for k, v in asked.overrides.items() if k not in PLACES}
+    overrides = overrides_for(section, mine, keys_of(section.stage), strict=False)
+    return resolve(recipe, section, overrides=overrides)
+
+
+def _chain(recipe: Recipe, resolved: list[Resolved], asked: Asked) -> list[Resolved]:
+    """Give every section the hashes of those it builds on, first to last."""
+    done: dict[str, Resolved] = {}
+    for section, one in zip(recipe.sections, resolved, strict=True):
+        overrides = overrides_for(section, asked.overrides, keys_of(section.stage), strict=False)
+        if one.stage in TRAINING_STAGES:
+            elsewhere = starts_elsewhere(section, dict(overrides))
+            parent = None if elsewhere else parent_of(recipe, section)
+            builds_on = [parent.name] if parent else []
+        else:
+            trained = [s.name for s in recipe.sections if s.stage in TRAINING_STAGES and s.name in done]
+            builds_on = trained if one.stage == "eval" else []
+        done[one.name] = replace(one, parents={name: done[name].hash for name in builds_on})
+    return list(done.values())
+
+
+def _folder(recipe: Recipe, resolved: list[Resolved], asked: Asked) -> RunFolder:
+    """`runs/<recipe>-<hash over all sections>/`, or where the command line says."""
+    text = json.dumps([(one.name, one.hash) for one in resolved])
+    hash_ = hashlib.sha256(text.encode()).hexdigest()[:8]
+    named = {key: str(asked.overrides[key][0]) for key in PLACES if key in asked.overrides}
+    if "output_dir" in named:
+        return _chosen(Path(named["output_dir"]))
+    if "run_name" in named:
+        return locate(named["run_name"], "", fresh=asked.fresh)
+    return locate(recipe.name, hash_, fresh=asked.fresh)
+
+
+def _chosen(path: Path) -> RunFolder:
+    if manifest.read(path):
+        raise RecipeError(
+            "this folder is one section's run, not a pipeline's",
+            where=str(path),
+            fix="choose another --output_dir",
+        )
+    return RunFolder(path)
+
+
+def _prepare(
+    recipe: Recipe,
+    section: Section,
+    one: Resolved,
+    resolved: list[Resolved],
+    run: RunFolder,
+    machine: Machine,
+    asked: Asked,
+) -> Prepared:
+    by_name = {r.name: r for r in resolved}
+    here = RunFolder(run.path / one.name)
+    found = here.manifest
+    if found and found.get("hash") != one.hash:
+        raise RecipeError(
+            f"{here.path} holds a run of another configuration",
+            where=str(recipe.path),
+            fix="start over with --fresh, or choose another --output_dir",
+        )
+    if one.stage in TRAINING_STAGES:
+        shape_of = str(one[MODEL]) if one.parents and one[MODEL] else None
+        for parent in one.parents:
+            one = start_from(one, by_name[parent], RunFolder(run.path / parent))
+        return prepare_section(one, here, machine, asked, shape_of=shape_of)
+    if one.stage == "eval":
+        trained = []
+        for name in one.parents:
+            before = by_name[name]
+            for parent in before.parents:
+                before = start_from(before, by_name[parent], RunFolder(run.path / parent))
+            trained.append((name, before, str(RunFolder(run.path / name).model)))
+        if not trained:
+            raise RecipeError(
+                f"the {one.name} section comes before any training section",
+                where=recipe.place(section.line),
+                fix="put it behind, or evaluate one model: openr1 eval TASK --model MODEL",
+            )
+        return prepare_eval(one, models_of(one, trained), here, machine, asked)
+    raise RecipeError(
+        f"the {one.name} section is a generate section; pipelines run sft, grpo and eval in this version",
+        where=recipe.place(section.line),
+        fix=f"openr1 generate {recipe.path}",
+    )

@@ -1,0 +1,83 @@
+"""From a command line to a recipe: a file, a shipped name, some flags, or this machine's default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from openr1.config.recipe import Recipe, Section, find, parse
+from openr1.errors import UsageError
+from openr1.hardware import Machine
+from openr1.services.request import Asked
+
+ENOUGH_BY_FLAG = {"model_name_or_path", "dataset_name", "tasks"}
+
+
+def default_recipe(machine: Machine) -> str | None:
+    """The recipe a profile starts with when neither file nor flags say what to train."""
+    return {"cpu": "tiny-cpu"}.get(str(machine.profile.value))
+
+
+def recipe_for(stage: str, asked: Asked, machine: Machine) -> tuple[Recipe, str | None]:
+    """The recipe to run, and what to say when it was not the person who chose it.
+
+    Raises:
+        RecipeError: the file is refused.
+        UsageError: nothing says what to train, and this machine's profile has no recipe yet.
+    """
+    if asked.recipe:
+        return parse(find(asked.recipe), stage), None
+    if ENOUGH_BY_FLAG & set(asked.overrides):
+        name = str(asked.overrides.get("model_name_or_path", (stage, ""))[0])
+        return Recipe(
+            Path(name.partition("?")[0].replace(":", "-")).name, None, {}, (Section(stage, stage, {}, 0),)
+        ), None
+    name = default_recipe(machine)
+    if name is None:
+        raise UsageError(
+            f"no recipe is named, and the {machine.profile.value} profile has none of its own in this version",
+            fix=f"openr1 {stage} RECIPE.yaml, or --model_name_or_path and --dataset_name",
+        )
+    said = f"no recipe named: taking {name}, the recipe of the {machine.profile.value} profile"
+    return parse(find(name), stage), said
+
+
+def section_of(recipe: Recipe, stage: str, name: str | None) -> Section:
+    """The section to run: the named one, else the stage's first.
+
+    Raises:
+        UsageError: there is none, or it is of another stage.
+    """
+    if name:
+        section = recipe.section(name)
+        if section.stage != stage:
+            raise UsageError(
+                f"section `{name}` is {section.stage}, not {stage}",
+                where=str(recipe.path),
+                fix=f"openr1 {section.stage} {recipe.path} --section {name}",
+            )
+        return section
+    found = recipe.of_stage(stage)
+    if not found:
+        have = ", ".join(f"{s.name} ({s.stage})" for s in recipe.sections)
+        raise UsageError(f"this recipe has no {stage} section", where=str(recipe.path), fix=f"it has: {have}")
+    return found[0]
+
+
+def overrides_for(
+    section: Section, overrides: Mapping[str, tuple[Any, str]], known: set[str], *, strict: bool
+) -> dict[str, tuple[Any, str]]:
+    """The overrides meant for one section.
+
+    `--key` reaches every section that knows the key, `--SECTION.key` that one. With `strict`, a plain key
+    this section does not know is kept, so that resolving it names the mistake.
+    """
+    mine = {}
+    for key, value in overrides.items():
+        name, dot, rest = key.partition(".")
+        if dot and name == section.name:
+            mine[rest] = value
+        elif not dot and (strict or key in known):
+            mine[key] = value
+    return mine

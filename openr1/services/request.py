@@ -1,0 +1,27 @@
+"""What a command was asked to do, before anything is resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Listener = Callable[[dict[str, Any]], None]
+"""Called with every event of a run (see `runs.events`), and with `{"event": "section", ...}` per section."""
+
+
+def silent(event: dict[str, Any]) -> None:
+    """A listener that listens to nothing."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The parts of a command line that every stage has."""
+
+    recipe: str | None = None
+    section: str | None = None
+    overrides: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
+    gpus: int | None = None
+    profile: str | None = None
+    simulate: str | None = None
+    fresh: bool = False

@@ -1,0 +1,261 @@
+"""The way every stage takes: resolve, plan, find the folder, launch, sum up.
+
+`prepare` decides everything and writes nothing, which makes it the dry run; `execute` does what was prepared.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from openr1.config.catalogue import TRAINING_STAGES
+from openr1.config.names import keys_of
+from openr1.config.recipe import Recipe, Section
+from openr1.config.resolve import Resolved, as_dict, resolve
+from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError
+from openr1.hardware import Machine
+from openr1.launch import command, supervise
+from openr1.runs import manifest, resolved_file
+from openr1.runs.files import write_json
+from openr1.runs.folder import RunFolder, locate, locked
+from openr1.services.lineage import MODEL, check_model, need_finished, parent_of, start_from, starts_elsewhere
+from openr1.services.recipes import overrides_for, recipe_for, section_of
+from openr1.services.request import Asked, Listener
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One section, ready to start: what, where, how, and with which command line."""
+
+    resolved: Resolved
+    run: RunFolder
+    plan: dict[str, Any]
+    command: command.Command
+    notices: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The dry run as JSON."""
+        return {
+            **as_dict(self.resolved),
+            "run": str(self.run.path),
+            "state": self.run.state,
+            "plan": self.plan,
+            "command": {"argv": self.command.argv, "env": self.command.env},
+            "notices": list(self.notices),
+        }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished section."""
+
+    prepared: Prepared
+    result: dict[str, Any]
+    seconds: float
+    was_finished: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "section": self.prepared.resolved.name,
+            "stage": self.prepared.resolved.stage,
+            "run": str(self.prepared.run.path),
+            "result": self.result,
+            "seconds": round(self.seconds, 1),
+            "was_finished": self.was_finished,
+        }
+
+
+def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
+    """Prepare the section that `openr1 sft` or `openr1 grpo` runs. Writes nothing."""
+    recipe, said = recipe_for(stage, asked, machine)
+    section = section_of(recipe, stage, asked.section)
+    overrides = overrides_for(section, asked.overrides, keys_of(stage), strict=True)
+    resolved = resolve(recipe, section, overrides=overrides)
+    if stage in TRAINING_STAGES and not starts_elsewhere(section, dict(overrides)):
+        parent = parent_of(recipe, section)
+        if parent is not None:
+            before = resolved_chain(recipe, parent, asked)
+            resolved = start_from(resolved, before, need_finished(recipe, before, section))
+    run = locate_run(recipe, resolved, asked)
+    prepared = prepare_section(resolved, run, machine, asked)
+    return replace(prepared, notices=((said,) if said else ()) + prepared.notices)
+
+
+def resolved_chain(recipe: Recipe, section: Section, asked: Asked) -> Resolved:
+    """A training section resolved with its ancestors' hashes, as a run of it was named."""
+    overrides = overrides_for(section, asked.overrides, keys_of(section.stage), strict=False)
+    resolved = resolve(recipe, section, overrides=overrides)
+    parent = None if starts_elsewhere(section, dict(overrides)) else parent_of(recipe, section)
+    if parent is None:
+        return resolved
+    before = resolved_chain(recipe, parent, asked)
+    return replace(resolved, parents={**resolved.parents, before.name: before.hash})
+
+
+def locate_run(recipe: Recipe, resolved: Resolved, asked: Asked, within: Path | None = None) -> RunFolder:
+    """The run's folder; `within` is a pipeline's."""
+    if within is not None:
+        return RunFolder(within / resolved.name)
+    values = resolved.values
+    if values.get("run_name"):
+        return locate(values["run_name"], "", output_dir=values.get("output_dir"), fresh=asked.fresh)
+    name = resolved.name if resolved.name == recipe.name else f"{recipe.name}-{resolved.name}"
+    return locate(name, resolved.hash, output_dir=values.get("output_dir"), fresh=asked.fresh)
+
+
+def prepare_section(
+    resolved: Resolved,
+    run: RunFolder,
+    machine: Machine,
+    asked: Asked,
+    *,
+    extra_plan: dict[str, Any] | None = None,
+    shape_of: str | None = None,
+) -> Prepared:
+    """Plan one resolved section for this machine, or take the plan its unfinished run began with.
+
+    Args:
+        extra_plan: what the child needs besides, e.g. the models of an evaluation.
+        shape_of: a model of the same shape, where the model itself is the result of a section to come.
+    """
+    if resolved.stage in TRAINING_STAGES:
+        resolved, plan, notices = _plan_training(resolved, run, machine, asked, shape_of)
+    else:
+        plan, notices = {"machine": _machine_key(machine)}, []
+    plan = {**plan, "cores": max(1, int(machine.cpu_cores.value or 1)), **(extra_plan or {})}
+    threads = resolved.values.get("threads")
+    launch = command.local(resolved.stage, run.path, threads)
+    return Prepared(resolved, run, plan, launch, (*resolved.notices, *notices))
+
+
+def _machine_key(machine: Machine) -> str:
+    """What must be equal for a stored plan to be reused: the profile, the cards and the cores."""
+    cards = ",".join(str(g.name.value) for g in machine.gpus)
+    return f"{machine.profile.value}/{cards or 'no gpu'}/{machine.cpu_cores.value:g} cores"
+
+
+def _plan_training(
+    resolved: Resolved, run: RunFolder, machine: Machine, asked: Asked, shape_of: str | None
+) -> tuple[Resolved, dict[str, Any], list[str]]:
+    from openr1.planning import plan as make_plan
+
+    model = resolved[MODEL]
+    if not model:
+        raise RecipeError(
+            "no model is named", where=resolved.recipe, fix=f"set {MODEL} in the recipe, or --{MODEL}"
+        )
+    checked = str(model) if shape_of else check_model(str(model), resolved.where(MODEL))
+    if checked != model:
+        resolved = replace(
+            resolved, settings={**resolved.settings, MODEL: replace(resolved.settings[MODEL], value=checked)}
+        )
+    if not resolved["dataset_name"] and not resolved["datasets"]:
+        raise RecipeError(
+            "no dataset is named", where=resolved.recipe, fix="set dataset_name, or --dataset_name"
+        )
+    if resolved.stage == "grpo":
+        from openr1.rewards import get_reward_funcs
+
+        get_reward_funcs(resolved["reward_funcs"])
+    key = _machine_key(machine)
+    stored = _stored_plan(run, key)
+    if stored:
+        values = {k: (v["value"], v["reason"]) for k, v in stored["values"].items()}
+        return resolved.with_values("plan", values), stored, []
+    settings = {**resolved.values, MODEL: shape_of or resolved[MODEL]}
+    made = make_plan(resolved.stage, settings, machine, explicit=resolved.explicit, gpus=asked.gpus)
+    values = {name: (chosen.value, chosen.reason) for name, chosen in made.values.items()}
+    notices = list(made.warnings)
+    if run.resolved.exists() and run.state not in (None, "finished"):
+        notices.append(
+            "this machine is not the one the run began on: planned again, at the same global batch"
+        )
+    return resolved.with_values("plan", values), {**made.as_dict(), "machine": key}, notices
+
+
+def _stored_plan(run: RunFolder, machine: str) -> dict[str, Any] | None:
+    if not run.resolved.exists():
+        return None
+    plan: dict[str, Any] = resolved_file.read(run.resolved)["plan"]
+    return plan if plan.get("machine") == machine and "values" in plan else None
+
+
+def execute(prepared: Prepared, listen: Listener) -> Outcome:
+    """Run a prepared section to its end, or show the result of one that has finished.
+
+    Raises:
+        OpenR1Error: whatever ended it; the run's manifest says how it stands.
+    """
+    run, resolved = prepared.run, prepared.resolved
+    state = run.state
+    listen({"event": "section", "prepared": prepared, "state": state})
+    if state == "finished":
+        found = run.manifest or {}
+        return Outcome(
+            prepared, found.get("result") or {}, float(found.get("seconds") or 0), was_finished=True
+        )
+    _check_launchable(prepared)
+    with locked(run):
+        resolved_file.write(run.resolved, resolved, prepared.plan)
+        attempt = run.next_attempt()
+        _begin(prepared, attempt)
+        start = time.time()
+        try:
+            result = supervise.run(prepared.command, attempt / "rank-0.log", listen)
+        except OpenR1Error as error:
+            state = "interrupted" if error.code == 130 else "failed"
+            _end(run, state, time.time() - start, error=error.as_dict())
+            raise
+        total = _end(run, "finished", time.time() - start, result=result)
+    return Outcome(prepared, result, total)
+
+
+def _check_launchable(prepared: Prepared) -> None:
+    """Packages that are missing, and what this version does not launch yet, are said before the launch."""
+    import importlib.util
+
+    needed = {"torch", "transformers", "datasets", *prepared.plan.get("requires", [])}
+    if prepared.resolved.stage in TRAINING_STAGES:
+        needed |= {"trl", "accelerate"}
+    missing = sorted(name for name in needed if importlib.util.find_spec(name) is None)
+    if missing:
+        extra = "train" if prepared.resolved.stage in TRAINING_STAGES else prepared.resolved.stage
+        raise EnvironmentProblem(f"not installed: {', '.join(missing)}", fix=f'pip install "openr1[{extra}]"')
+    if int(prepared.plan.get("processes") or 1) > 1 or prepared.plan.get("vllm_gpus"):
+        raise EnvironmentProblem(
+            f"this plan needs {prepared.plan['processes']} processes; this version launches one",
+            fix="add --gpus 1 (and use_vllm: false for a served vLLM)",
+        )
+
+
+def _begin(prepared: Prepared, attempt: Path) -> None:
+    """Write down that an attempt begins."""
+    run, resolved = prepared.run, prepared.resolved
+    found = run.manifest or manifest.new(
+        {
+            "recipe": resolved.recipe,
+            "section": resolved.name,
+            "stage": resolved.stage,
+            "hash": resolved.hash,
+            "parents": resolved.parents,
+            "model": resolved.values.get(MODEL),
+            "seconds": 0.0,
+        }
+    )
+    found["state"] = "running"
+    found["machine"] = prepared.plan["machine"]
+    found["versions"] = manifest.versions()
+    found["attempts"].append({"log": str(attempt.relative_to(run.path)), "started": manifest.now()})
+    write_json(run.path / "manifest.json", found)
+
+
+def _end(run: RunFolder, state: str, seconds: float, **fields: Any) -> float:
+    """Write down how an attempt ended; returns the run's seconds over all attempts."""
+    found = run.manifest or manifest.new({})
+    total = float(found.get("seconds") or 0) + seconds
+    found.pop("error", None)
+    found["attempts"][-1] |= {"ended": manifest.now(), "state": state}
+    write_json(run.path / "manifest.json", found | {"state": state, "seconds": round(total, 1), **fields})
+    return total

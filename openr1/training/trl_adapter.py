@@ -1,0 +1,124 @@
+"""The one file that knows TRL's trainers from the inside. Everything it leans on is pinned by a contract test.
+
+Differences from stock TRL 1.16, each for a reason:
+- a checkpoint is sealed before older ones are removed (transformers removes first: a kill in between could
+  leave none that is whole);
+- GRPO's micro-step counter continues after a restart (TRL starts it at 0, so with more micro-steps per
+  rollout than per optimizer step the rollouts fall on other steps than before).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from trl import GRPOConfig, GRPOTrainer, ModelConfig, SFTConfig, SFTTrainer
+from trl.scripts.utils import get_dataset  # noqa: F401  (the contract test checks that it is still there)
+
+from openr1.config.catalogue import fields_of
+from openr1.errors import RecipeError
+from openr1.runs.child import Child
+from openr1.training.checkpoints import rotate, seal
+
+CONFIGS: dict[str, type] = {"sft": SFTConfig, "grpo": GRPOConfig}
+
+
+def config_of(stage: str, values: dict[str, Any], child: Child) -> SFTConfig | GRPOConfig:
+    """TRL's configuration object from a section's values; those at TRL's default are left to TRL.
+
+    Raises:
+        RecipeError: what TRL's own checks refuse, in TRL's words.
+    """
+    cls = CONFIGS[stage]
+    kwargs = _changed(cls, stage, values)
+    kwargs |= {
+        "output_dir": str(child.run.checkpoints),
+        "disable_tqdm": True,  # the parent draws
+        "save_total_limit": None,  # see Sealed
+        "model_init_kwargs": model_kwargs(values) | (values["model_init_kwargs"] or {}),
+    }
+    try:
+        return cls(**kwargs)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise RecipeError(f"TRL refuses these values: {' '.join(str(error).split())}") from error
+
+
+def _changed(cls: type, stage: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The values that belong to a dataclass of TRL's and are not its default."""
+    known = fields_of(stage)
+    mine = {field.name for field in dataclasses.fields(cls) if field.init}
+    return {
+        name: values[name]
+        for name in mine
+        if name in known and name in values and values[name] != known[name].default
+    }
+
+
+def model_config(stage: str, values: dict[str, Any]) -> ModelConfig:
+    """TRL's ModelConfig: LoRA, quantisation, revision."""
+    return ModelConfig(**_changed(ModelConfig, stage, values))
+
+
+def model_kwargs(values: dict[str, Any]) -> dict[str, Any]:
+    """Arguments for `from_pretrained`, as `trl sft` makes them; dtype is always explicit."""
+    return {
+        "revision": values["model_revision"],
+        "trust_remote_code": values["trust_remote_code"],
+        "attn_implementation": values["attn_implementation"],
+        "dtype": values["dtype"] or "float32",
+    }
+
+
+class Sealed:
+    """Trainer mix-in: checkpoints that are whole or do not count, and `keep` of them."""
+
+    child: Child
+    keep: int | None = None
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        if self.args.should_save:  # type: ignore[attr-defined]
+            step = self.state.global_step  # type: ignore[attr-defined]
+            folder = Path(self.args.output_dir)  # type: ignore[attr-defined]
+            seal(folder / f"checkpoint-{step}")
+            for _ in rotate(folder, self.keep):
+                pass
+            self.child.events.send("saved", step=step)
+
+
+class OpenR1SFTTrainer(Sealed, SFTTrainer):
+    """SFTTrainer with sealed checkpoints."""
+
+
+class OpenR1GRPOTrainer(Sealed, GRPOTrainer):
+    """GRPOTrainer with sealed checkpoints that continues its rollout schedule."""
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            self._step = self.state.global_step * self.args.gradient_accumulation_steps
+            window = self.args.steps_per_generation * self.num_iterations
+            if self._step % window:
+                self.child.events.send(
+                    "notice",
+                    text="the rollout batch that the last attempt had half used is generated anew, "
+                    "from the same weights and random state",
+                )
+
+    def recent_completions(self, count: int) -> list[dict[str, Any]]:
+        """The newest completions with their rewards and advantages, as TRL keeps them for its own table."""
+        logs = self._logs
+        total = len(logs["completion"])
+        rows = []
+        for index in range(max(0, total - count), total):
+            rows.append(
+                {
+                    "step": self.state.global_step,
+                    "prompt": logs["prompt"][index],
+                    "completion": logs["completion"][index],
+                    "rewards": {name: values[index] for name, values in logs["rewards"].items()},
+                    "advantage": logs["advantages"][index],
+                }
+            )
+        return rows
