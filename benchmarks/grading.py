@@ -25,12 +25,13 @@ TARGET_CLEAN, TARGET_PATHOLOGICAL, TARGET_OVERSHOOT_S = 1.8, 10.0, 0.5
 
 # Golds as they stand in MATH and GSM8K, used when no file is given.
 GOLDS = r"""
-\left( 3, \frac{\pi}{2} \right) | p - q | \frac{14}{3} | 9 | \text{Evelyn} | 42 | 27 | 90^\circ | 3\sqrt{13} | 4
-2220 | \frac{3}{56} | 284 | 5 | \sqrt{51} | 6 - 5i | -50 | \pi | 28 | 3 | 6+9i | 13535 | 3r+s | 120^\circ | x=5
-1 \pm \sqrt{19} | (2,\infty) | 10\% | 2k | \frac{2}{21} | \frac{9}{19} | 15\text{ cm} | \frac{35}{64} | 1,-2
-\begin{pmatrix} -7 \\ 16 \\ 5 \end{pmatrix} | [-2,7] | \text{even} | 70 \sqrt{2} | 11\sqrt2 | y = 2x + 3
--\frac{1}{4} | x^3 + 3x - 6 | (-\infty, 2) \cup (3, \infty) | 58,500 | 2 \cos^2 x - 1 | \frac{\sqrt{3}}{3}
-18 | 70000 | 540 | 20 | 64 | 260 | 160 | 45 | 460 | 366 | 694 | 13 | 60 | 125 | 230 | 57500 | 7 | 6 | 15 | 14
+\left( 3, \frac{\pi}{2} \right) | p - q | \frac{14}{3} | 9 | \text{Evelyn} | 42 | 27 | 90^\circ | 3\sqrt{13}
+4 | 2220 | \frac{3}{56} | 284 | 5 | \sqrt{51} | 6 - 5i | -50 | \pi | 28 | 3 | 6+9i | 13535 | 3r+s | 120^\circ
+x=5 | 1 \pm \sqrt{19} | (2,\infty) | 10\% | 2k | \frac{2}{21} | \frac{9}{19} | 15\text{ cm} | \frac{35}{64}
+1,-2 | \begin{pmatrix} -7 \\ 16 \\ 5 \end{pmatrix} | [-2,7] | \text{even} | 70 \sqrt{2} | 11\sqrt2
+y = 2x + 3 | -\frac{1}{4} | x^3 + 3x - 6 | (-\infty, 2) \cup (3, \infty) | 58,500 | 2 \cos^2 x - 1
+\frac{\sqrt{3}}{3} | 18 | 70000 | 540 | 20 | 64 | 260 | 160 | 45 | 460 | 366 | 694 | 13 | 60 | 125 | 230 | 57500 | 7 | 6
+15 | 14
 """
 
 PATHOLOGICAL: dict[str, tuple[str, str]] = {
@@ -103,8 +104,12 @@ def clean_pairs(golds: list[str], count: int, seed: int) -> list[tuple[str, str]
         elif kind < 0.8:
             ending = rf"so the answer is $\boxed{{{generator.choice(golds)}}}$."
         else:
-            ending = generator.choice([rf"thus \boxed{{{gold}", "and I do not know.", rf"giving \frac{{{gold}", ""])
-        steps = " ".join(f"Step {i}: we get {generator.randrange(10**6)}." for i in range(generator.randrange(3, 40)))
+            ending = generator.choice(
+                [rf"thus \boxed{{{gold}", "and I do not know.", rf"giving \frac{{{gold}", ""]
+            )
+        steps = " ".join(
+            f"Step {i}: we get {generator.randrange(10**6)}." for i in range(generator.randrange(3, 40))
+        )
         pairs[gold, f"<think>\n{steps}\n</think>\n{steps[:80]} {ending}"] = None
     return list(pairs)
 
@@ -126,7 +131,10 @@ def run_serial(pairs: list[tuple[str, str]], give_up: float) -> tuple[float, int
     total, given_up, position = 0.0, 0, 0
     while position < len(pairs):
         child = subprocess.Popen(
-            [sys.executable, "-c", SERIAL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [sys.executable, "-c", SERIAL],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         assert child.stdin is not None and child.stdout is not None
         child.stdout.readline()
@@ -160,11 +168,15 @@ def run_ours(pairs: list[tuple[str, str]], workers: int) -> tuple[float, float, 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--golds", nargs="*", default=[], help="JSONL files with a column `answer`")
     parser.add_argument("--pairs", type=int, default=1_000)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--give-up", type=float, default=60.0, help="seconds after which the stock loop is cut")
+    parser.add_argument(
+        "--give-up", type=float, default=60.0, help="seconds after which the stock loop is cut"
+    )
     parser.add_argument("--share", type=float, default=0.02, help="share of pathological pairs in part 2")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", help="write the figures to this file")
@@ -182,9 +194,16 @@ def main() -> int:
         ratio = serial / ours
         good = ratio >= target and slowest <= LIMIT_S + TARGET_OVERSHOOT_S
         passed &= good
-        figures[name] = {"serial_s": serial, "ours_s": ours, "ratio": ratio, "slowest_s": slowest, "given_up": given_up}
+        figures[name] = {
+            "serial_s": serial,
+            "ours_s": ours,
+            "ratio": ratio,
+            "slowest_s": slowest,
+            "given_up": given_up,
+        }
         print(
-            f"{name:>13}: serial math-verify {serial:7.2f} s ({given_up} given up), ours {ours:6.2f} s with start, "
+            f"{name:>13}: serial math-verify {serial:7.2f} s ({given_up} given up), "
+            f"ours {ours:6.2f} s with start, "
             f"ratio {ratio:.1f}x (target {target}x), slowest answer {slowest:.2f} s, {dict(verdicts)}"
             f"  {'ok' if good else 'MISSED'}"
         )

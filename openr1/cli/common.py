@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Words = Annotated[
     Optional[list[str]],  # noqa: UP045  (typer on Python 3.10 reads this form)
     typer.Argument(
-        metavar="[RECIPE] [--KEY VALUE]...",
+        metavar="RECIPE --KEY VALUE",
         help="A recipe file or a shipped recipe's name; any key of it can be overridden.",
         show_default=False,
     ),

@@ -34,7 +34,7 @@ Tasks: math_500, gsm8k, builtin:chain-sum. The same command continues; finished 
 Tasks = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Argument(
-        metavar="[TASK]... [--KEY VALUE]...",
+        metavar="TASK --KEY VALUE",
         help="Names of tasks, or one recipe; any key of an eval section can be set.",
         show_default=False,
     ),

@@ -36,6 +36,8 @@ class Field:
             ValueError: in words, when the value has none of the field's kinds or is not a choice.
         """
         for kind in self.kinds:
+            if kind == "str" and not isinstance(value, str) and set(self.kinds) - {"str", "none"}:
+                continue  # a number is text only where nothing but text is wanted
             try:
                 found = _convert(kind, value, raw)
             except ValueError:

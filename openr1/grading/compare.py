@@ -10,6 +10,7 @@ a set is no tuple; `±` is two values; exact numbers are compared exactly; times
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from .exact import read, same
@@ -19,6 +20,8 @@ from .shape import THOUSANDS, Clock, Leaf, Many, Named, Quantity, Shape, Word, s
 LeafEqual = Callable[[str, str], "bool | None"]
 """(gold, answer) → equal, different, or None for not known."""
 
+_SET_LIKE = re.compile(r"[<>∈]|\\(?:le|ge|ne|in|cup|cap|mathbb|infty|setminus)(?![A-Za-z])|^[RNZQC]$")
+_MATRIX = re.compile(r"\\begin|\^\{?T|^[A-Z]$|^I_")
 MAX_PARTS = 30
 """Lists longer than this are compared in order only: matching in any order is quadratic."""
 
@@ -71,6 +74,8 @@ def known_leaf(gold: str, answer: str) -> bool | None:
     a, b = read(gold), read(answer)
     if a is not None and b is not None:
         return same(a, b)
+    if (a is not None and _SET_LIKE.search(answer)) or (b is not None and _SET_LIKE.search(gold)):
+        return False  # a number is no set and no inequality
     if len(gold) == 1 and len(answer) == 1 and gold.isalpha() and answer.isalpha():
         return False
     return None
@@ -131,6 +136,8 @@ def _words(gold: Shape, answer: Shape) -> bool:
 def _manys(gold: Shape, answer: Shape, leaf: LeafEqual) -> bool | None:
     if isinstance(gold, Many) and isinstance(answer, Many):
         kinds = {gold.kind, answer.kind}
+        if "matrix" in kinds:
+            return _in_order(gold.parts, answer.parts, leaf) if len(kinds) == 1 else False
         if kinds == {"set", "tuple"}:
             return False
         if "tuple" in kinds:
@@ -143,17 +150,18 @@ def _manys(gold: Shape, answer: Shape, leaf: LeafEqual) -> bool | None:
         return _any_order(gold.parts, answer.parts, leaf)
     many, other = (gold, answer) if isinstance(gold, Many) else (answer, gold)
     assert isinstance(many, Many)
+    if many.kind == "matrix":  # against 2A or A^T
+        return (
+            leaf(_text(gold), _text(answer))
+            if isinstance(other, Leaf) and _MATRIX.search(other.text)
+            else False
+        )
     if many.kind != "tuple" and len(many.parts) == 1:
         return _equal(many.parts[0], answer, leaf) if many is gold else _equal(gold, many.parts[0], leaf)
     if many.kind == "tuple" and len(many.parts) == 2 and isinstance(other, Leaf):
-        # an interval against an inequality or a named set
-        one = _text(gold), _text(answer)
-        return leaf(*one) if not _is_number(other.text) else False
+        # an interval against an inequality or another set
+        return leaf(_text(gold), _text(answer)) if _SET_LIKE.search(other.text) else False
     return False
-
-
-def _is_number(text: str) -> bool:
-    return read(text) is not None
 
 
 def _text(shape: Shape) -> str:
@@ -166,9 +174,10 @@ def _text(shape: Shape) -> str:
         return _text(shape.value)
     if isinstance(shape, Clock):
         return f"{shape.hours}:{shape.minutes:02d}"
-    left, right = {"set": (r"\{", r"\}"), "list": ("", "")}.get(
-        shape.kind, tuple(shape.brackets) or ("(", ")")
-    )
+    if shape.kind == "matrix":
+        rows = [" & ".join(map(_text, row.parts)) for row in shape.parts if isinstance(row, Many)]
+        return r"\begin{pmatrix} " + r" \\ ".join(rows) + r" \end{pmatrix}"
+    left, right = {"set": (r"\{", r"\}"), "list": ("", "")}.get(shape.kind, tuple(shape.brackets))
     return left + ", ".join(map(_text, shape.parts)) + right
 
 

@@ -12,11 +12,13 @@ FINAL_CHARS = 20_000
 """Only this much of the end of the final part is searched; an answer stands at the end."""
 MAX_ANSWER_CHARS = 2_000
 """A longer "answer" is none: real ones have up to some hundred characters."""
-BARE_CHARS = 120
+BARE_CHARS, BARE_WORDS = 120, 6
 """A final part this short, on one line, is taken to be the answer itself."""
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _BARE_BOX = re.compile(r"-?\d+(?:\.\d+)?|[A-Za-z]\b")
+_OPEN_ANSWER = re.compile(r"<answer>", re.IGNORECASE)
+_CLOSE_ANSWER = re.compile(r"</answer>", re.IGNORECASE)
 _JOINING = re.compile(r"[\s$,;.]+|\\[\[\]()]|\\text\{|\}|\band\b")
 # "answer is X", "answer: X", "#### X"; the answer runs to the end of its line or sentence.
 _ANCHOR = re.compile(
@@ -113,19 +115,13 @@ def _last_line(text: str) -> str | None:
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     if not lines:
         return None
-    if (
-        len(lines) == 1
-        and len(lines[0]) <= BARE_CHARS
-        and (len(lines[0].split()) <= 6 or "$" not in lines[0])
-    ):
-        bare = strip_wrapping(lines[0])
-        if len(bare.split()) <= 6:
-            return bare or None
     last = lines[-1]
     for pattern in (_BOLD, _INLINE_MATH):
         hits = list(pattern.finditer(last))
         if hits:
             return next(g for g in hits[-1].groups() if g is not None)
+    if len(lines) == 1 and len(last) <= BARE_CHARS and len(last.split()) <= BARE_WORDS:
+        return strip_wrapping(last) or None
     display = list(_INLINE_MATH.finditer(text))
     if display and display[-1].end() >= len(text.rstrip()) - 2:
         return next(g for g in display[-1].groups() if g is not None)
@@ -134,19 +130,20 @@ def _last_line(text: str) -> str | None:
 
 def find_answer(text: str) -> tuple[str | None, bool]:
     r"""The answer of a final part, and whether it was marked as one (`<answer>`, a box)."""
-    low = text.lower()
-    opened = low.rfind("<answer>")
-    close = low.rfind("</answer>")
-    if 0 <= close < opened:  # a closed block wins over one that was opened again
-        opened = low.rfind("<answer>", 0, close)
-    if opened >= 0:
-        # without a closing tag: a stop string may have swallowed it
-        inside = text[opened + len("<answer>") : close if close > opened else None]
+    opened = [m.end() for m in _OPEN_ANSWER.finditer(text)]
+    if opened:
+        closed = [m.start() for m in _CLOSE_ANSWER.finditer(text)]
+        # the last block that was closed; when none was, a stop string may have swallowed the tag
+        whole = [at for at in opened if closed and at <= closed[-1]]
+        start = (whole or opened)[-1]
+        inside = text[start : next((at for at in closed if at >= start), None)]
         answer = last_box(inside) or _anchored(inside) or strip_wrapping(inside)
-        return (answer or None), close > opened
+        return (answer or None), bool(whole)
     box = last_box(text)
     if box is not None:
         return (box or None), True
+    if _BOX.search(text):
+        return None, False  # a box that was begun and not closed is where the answer would stand
     return _anchored(text) or _last_line(text), False
 
 

@@ -158,7 +158,8 @@ def normalise(text: str) -> str:
         text = pattern.sub(replacement, text)
     # thousands written with thin spaces: 1 000 000
     text = re.sub(r"(?<![\d.])\d{1,3}(?: \d{3})+(?![\d])", lambda m: m.group().replace(" ", ""), text)
-    return _SPACES.sub(" ", strip_wrapping(text))
+    text = _SPACES.sub(" ", strip_wrapping(text))
+    return text if text.strip("$ ") else ""
 
 
 _NEEDLESS_BRACES = re.compile(r"([\^_])\{(\w)\}")

@@ -14,6 +14,7 @@ from typing import Any
 
 import sympy
 from math_verify import LatexExtractionConfig, parse, verify
+from sympy.core.function import AppliedUndef
 
 from .compare import GoldUnparsableError, known_leaf
 from .cost import too_costly
@@ -49,7 +50,8 @@ def expression(text: str) -> Any:
     return found[0] if found and isinstance(found[0], (sympy.Basic, sympy.MatrixBase)) else None
 
 
-_COMMAND_OR_TEXT = re.compile(r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\[A-Za-z]+")
+_UNEVALUATED = (sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit, sympy.Derivative, AppliedUndef)
+_COMMAND_OR_TEXT = re.compile(r"\\(?:text|mathrm|mbox|begin|end|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _LONG_WORD = re.compile(r"[A-Za-z]{3,}")
 
 
@@ -68,19 +70,29 @@ def leaf_equal(gold: str, answer: str) -> bool:
     known = known_leaf(gold, answer)
     if known is not None:
         return known
-    reference = None if is_prose(gold) else expression(gold)
+    reference = _read(gold)
     if reference is None:
         raise GoldUnparsableError(gold)
-    candidate = expression(answer)
+    candidate = _read(answer)
     if candidate is None:
         return False
     numeric = _numeric_equal(gold, answer, reference, candidate)
     if numeric is not None:
         return numeric
+    if _differ_somewhere(reference, candidate):
+        return False
     # verify() takes its first argument as the reference; a set and the inequality that describes it
     # are equal one way round only, so both ways are asked.
     reference, candidate = _without_floats(reference), _without_floats(candidate)
     return _verify(reference, candidate) or (_is_relation(candidate) and _verify(candidate, reference))
+
+
+def _read(text: str) -> Any:
+    """A written number without the LaTeX parser, else what the parser makes of it."""
+    number = read(text)
+    if number is not None and not number.percent:
+        return sympy.Rational(number.value.numerator, number.value.denominator)
+    return None if is_prose(text) else expression(text)
 
 
 def _verify(gold: Any, answer: Any) -> bool:
@@ -106,8 +118,7 @@ def _without_floats(value: Any) -> Any:
 def _is_number(value: Any) -> bool:
     if not isinstance(value, sympy.Expr) or value.free_symbols:
         return False
-    unevaluated = (sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit, sympy.Derivative)
-    return bool(value.is_number) and not value.has(*unevaluated)
+    return bool(value.is_number) and not value.has(*_UNEVALUATED)
 
 
 def _numeric_equal(gold: str, answer: str, reference: Any, candidate: Any) -> bool | None:
@@ -131,6 +142,25 @@ def _numeric_equal(gold: str, answer: str, reference: Any, candidate: Any) -> bo
     if scale < sympy.Float("1e-40"):
         return bool(sympy.simplify(a - b) == 0)
     return _rounds(gold, y) or _rounds(answer, x)
+
+
+def _differ_somewhere(reference: Any, candidate: Any) -> bool:
+    """True when two formulas differ at a point: they are not equal, and need no simplifying."""
+    if not all(isinstance(v, sympy.Expr) and not v.has(*_UNEVALUATED) for v in (reference, candidate)):
+        return False
+    if isinstance(reference, sympy.Symbol) or isinstance(candidate, sympy.Symbol):
+        return False  # math-verify compares a word with the product of its letters
+    names = sorted({s.name for s in reference.free_symbols | candidate.free_symbols})
+    # positive, so that roots and logarithms are on the branch people mean; without pattern between symbols
+    point = {name: sympy.Rational(7 + 4 * i, 5 + i) for i, name in enumerate(names)}
+    try:
+        x, y = (
+            sympy.N(v.xreplace({s: point[s.name] for s in v.free_symbols})) for v in (reference, candidate)
+        )
+        scale, gap = max(abs(x), abs(y)), abs(x - y)
+        return bool(scale.is_finite and gap > scale * sympy.Float("1e-6"))
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError):
+        return False
 
 
 def _rounds(text: str, value: Any) -> bool:

@@ -20,6 +20,7 @@ THOUSANDS = re.compile(r"[-+]?\s*\\?\$?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?:\s*%)?")
 _ASSIGN = re.compile(
     r"^\s*((?:\\?[A-Za-z]+(?:_\{?\w+\}?)?'?)(?:\([A-Za-z, ]*\))?)\s*(?:=|:=|\\in(?![A-Za-z]))\s*(?=\S)"
 )
+_MATRIX = re.compile(r"\\begin\s*\{([pb]?matrix)\}(.*)\\end\s*\{\1\}", re.DOTALL)
 _NOT_A_NAME = re.compile(r"\\(?:sin|cos|tan|log|ln|sqrt|frac|pi)")
 _CLOCK = re.compile(
     r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:\\text\s*\{)?\s*([ap])?\.?\s*(?:m\.?)?\s*\}?", re.IGNORECASE
@@ -40,10 +41,11 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Many:
-    """Several parts. `kind` is list (no brackets, any order), set (braces, any order) or tuple.
+    """Several parts.
 
     Args:
-        kind: `"list"`, `"set"` or `"tuple"`.
+        kind: `"list"` (no brackets, any order), `"set"` (braces, any order), `"tuple"`, or `"matrix"`, whose
+            parts are its rows.
         parts: the elements.
         brackets: the opening and closing bracket of a tuple or interval, else empty.
     """
@@ -116,7 +118,11 @@ def shape_of(text: str, depth: int = 0) -> Shape:
 
 
 def _bracketed(text: str, depth: int) -> Shape | None:
-    """A set, tuple or interval whose brackets enclose the whole text."""
+    """A matrix, set, tuple or interval whose brackets enclose the whole text."""
+    matrix = _MATRIX.fullmatch(text)
+    if matrix and r"\begin" not in matrix.group(2):
+        rows = [row.split("&") for row in re.split(r"\\\\", matrix.group(2)) if row.strip()]
+        return Many("matrix", tuple(_many("tuple", row, "()", depth + 1) for row in rows))
     if text.startswith(r"\{") and text.endswith(r"\}"):
         inner = text[2:-2]
         if r"\}" not in inner.split(r"\{")[0] and not re.search(r"\\mid(?![A-Za-z])|\||:", inner):
@@ -135,7 +141,7 @@ def _bracketed(text: str, depth: int) -> Shape | None:
     return None
 
 
-def _many(kind: str, parts: list[str], brackets: str, depth: int) -> Shape:
+def _many(kind: str, parts: list[str], brackets: str, depth: int) -> Many:
     shaped: list[Shape] = []
     for part in parts:
         if not part.strip():

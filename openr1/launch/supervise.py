@@ -78,10 +78,11 @@ def _read(read_end: int, process: subprocess.Popen[bytes]) -> Iterator[dict[str,
     with selectors.DefaultSelector() as selector:
         selector.register(read_end, selectors.EVENT_READ)
         while True:
-            if not selector.select(TICK):
-                yield {"event": "tick"}
-                if process.poll() is not None:  # a grandchild may hold the pipe open
+            ended = process.poll() is not None
+            if not selector.select(0 if ended else TICK):
+                if ended:  # and nothing is left to read; a grandchild may hold the pipe open
                     return
+                yield {"event": "tick"}
                 continue
             chunk = os.read(read_end, 65536)
             if not chunk:

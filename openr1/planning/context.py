@@ -18,6 +18,7 @@ from openr1.planning.phases import Rollout
 from openr1.planning.plan import Asked, Planned, keep
 from openr1.planning.shapes import ModelShape
 from openr1.planning.solver import Problem
+from openr1.planning.speed import LAUNCH_S_PER_LAYER, efficiency, rates
 from openr1.planning.world import World, choose_world
 
 STAGES = ("sft", "grpo")
@@ -28,9 +29,6 @@ TRL_MAX_COMPLETION = 512
 TRL_NUM_GENERATIONS = 8
 # A CPU run leaves a part of the free memory to the rest of the machine.
 RAM_SHARE = 0.9
-# Launching the kernels of one layer, forward and backward, seconds [E]; the share of peak reached [E].
-LAUNCH_S_PER_LAYER = 1.5e-3
-EFFICIENCY = 0.35
 # What the model of memory may be wrong by without an out-of-memory: 3 % of the card stays free.
 CARD_SHARE = 0.97
 
@@ -213,6 +211,7 @@ def make_problem(context: Context, shape: ModelShape, capacity: int, total: int)
             reference=context.stage == "grpo" and float(asked.get("beta", 0.0)) != 0.0,
         ),
         rollout=_rollout(context, shape, total),
+        rates=rates(context.machine, context.world.ranks),
         sleep=_sleep(context),
         share=asked.person("vllm_gpu_memory_utilization"),
         busy_tokens=_busy_tokens(context, shape) if context.cuda else None,
@@ -228,11 +227,9 @@ def _busy_tokens(context: Context, shape: ModelShape) -> int:
 
     Several ranks also exchange gradients after each micro-batch, so they want four times as many.
     """
-    tflops = context.machine.gpus[0].bf16_tflops.value
-    if tflops is None:
-        return 4096
+    rate = rates(context.machine, context.world.ranks)
     launch_s = shape.layers * LAUNCH_S_PER_LAYER
-    tokens = 2 * launch_s * EFFICIENCY * tflops * 1e12 / (6 * shape.active_params)
+    tokens = 2 * launch_s * efficiency(shape.params) * rate.flops / (6 * shape.active_params)
     return int(min(8192, max(512, tokens * (4 if context.world.ranks > 1 else 1))))
 
 

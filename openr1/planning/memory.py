@@ -141,12 +141,13 @@ def sharding_buffers(s: Setup) -> int:
     """What several ranks keep gathered or in flight: buckets, live layers, the gathered head.
 
     DDP copies every gradient into a bucket (accelerate leaves `gradient_as_bucket_view` off) [S]. FSDP: two
-    layers in bf16 (one computing, one prefetched). ZeRO-3 gathers the head whole [S].
+    layers in bf16 (one computing, one prefetched) and the root unit, embedding and head. ZeRO-3 gathers the
+    head whole [S].
     """
     if s.ranks == 1:
         return 0
     if s.sharding == "fsdp":
-        return 2 * 2 * s.shape.layer_params
+        return 2 * (2 * s.shape.layer_params + s.shape.embedding_params + s.shape.head_params)
     if s.sharding == "zero3":
         return ZERO3_LIVE_BYTES + 2 * s.shape.embedding_params
     if s.sharding in ("zero1", "zero2"):
@@ -162,28 +163,32 @@ def cast_cache(s: Setup) -> int:
 
 
 def checkpoints(s: Setup) -> int:
-    """The residual stream kept per layer when checkpointing: T x 2h(L+6); fp32 under autocast [F, 10 %]."""
+    """The residual stream kept per layer when checkpointing: T x L x 2h, 4h where it is fp32 [F]."""
     if not s.checkpointing or s.offload_activations:
         return 0
     width = 4 if (s.autocast or s.compute_bytes == 4) else 2
-    return s.micro_tokens * width * s.shape.hidden * (s.shape.layers + 6)
+    return s.micro_tokens * s.shape.layers * width * s.shape.hidden
+
+
+# Bytes per token of one layer's activations, in multiples of (h, q, k, i) [F: fitted exactly by varying one
+# size at a time, causal attention without a mask]. QK-norm (Qwen3) adds its factor times (q + k).
+#                kept for the backward    alive while recomputed   QK-norm
+ACTIVATIONS = {
+    "bf16": ((16, 4, 4, 8), (22, 4, 4, 12), 6),
+    "autocast": ((26, 4, 4, 8), (33, 4, 4, 12), 6),  # norms and residual stream in fp32
+    "fp32": ((24, 8, 8, 16), (32, 8, 8, 24), 8),
+}
 
 
 def working_set(s: Setup) -> int:
-    """Activations alive at once: of one layer when checkpointing, of all layers otherwise [F, 10 %].
-
-    Checkpointing: T x W, W = 26h + 6q + 4k + 12i (30h under autocast), in bf16.
-    Without: T x L x (24h + 6q + 4k + 8i). QK-norm (Qwen3) adds 6(q + k). fp32 compute doubles both.
-    """
+    """Activations alive at once: of one layer when checkpointing, of all layers otherwise."""
     m = s.shape
-    norms = 6 * (m.q_dim + m.kv_dim) if m.qk_norm else 0
-    wide = s.compute_bytes / 2
-    if s.checkpointing:
-        hidden = 30 if s.autocast else 26
-        per_token = hidden * m.hidden + 6 * m.q_dim + 4 * m.kv_dim + 12 * m.intermediate + norms
-        return int(s.micro_tokens * per_token * wide)
-    per_layer = 24 * m.hidden + 6 * m.q_dim + 4 * m.kv_dim + 8 * m.intermediate + norms
-    return int(s.micro_tokens * m.layers * per_layer * wide)
+    kind = "fp32" if s.compute_bytes == 4 else "autocast" if s.autocast else "bf16"
+    kept, recomputed, norm = ACTIVATIONS[kind]
+    of_h, of_q, of_k, of_i = recomputed if s.checkpointing else kept
+    layer = of_h * m.hidden + of_q * m.q_dim + of_k * m.kv_dim + of_i * m.intermediate
+    layer += norm * (m.q_dim + m.kv_dim) if m.qk_norm else 0
+    return s.micro_tokens * layer * (1 if s.checkpointing else m.layers)
 
 
 def head(s: Setup) -> int:
@@ -223,21 +228,41 @@ def states(s: Setup) -> dict[str, int]:
 
 
 def update(s: Setup) -> dict[str, int]:
-    """The peak of forward, backward and step, by cause.
-
-    With accumulation the gradients of earlier micro-batches lie beside the activations. Without, they
-    appear layer by layer as the activations vanish, so only the larger of the two counts.
-    """
-    moving = {
-        "activations": checkpoints(s) + working_set(s),
-        "autocast copies": cast_cache(s),
-        "head and loss": head(s),
-    }
-    grads = {"gradients": gradients(s)}
-    if s.accumulation > 1:
-        return _clean(states(s) | grads | moving)
-    larger = grads if sum(grads.values()) > sum(moving.values()) else moving
+    """The peak of forward, backward and step, by cause."""
+    before, after = backward(s, head(s), late_gradients(s))
+    larger = before if total(before) >= total(after) else after
     return _clean(states(s) | larger)
+
+
+def late_gradients(s: Setup) -> int:
+    """Gradients that appear when no activation is left: those of an embedding the head does not share."""
+    if s.shape.tied or s.lora_rank is not None:
+        return 0
+    return gradients(s) * s.shape.embedding_params // s.shape.params
+
+
+def backward(s: Setup, head_bytes: int, late_bytes: int) -> tuple[dict[str, int], dict[str, int]]:
+    """What lies beside the states when the backward begins, and when it ends, by cause.
+
+    With accumulation the gradients of earlier micro-batches are there from the beginning. Without, they
+    appear layer by layer while checkpoints and activations go; an untied embedding's gradient comes last,
+    when no activation is left. Autocast's copies live as long as what was computed with them: through the
+    backward when every activation is kept, through the forward when layers are recomputed one by one [F].
+    """
+    kept, work, casts, grads = checkpoints(s), working_set(s), cast_cache(s), gradients(s)
+    if s.checkpointing:
+        # the forward ends with the copies, the backward begins with one layer's working set
+        begins = (
+            {"activations": kept + work} if work >= casts else {"activations": kept, "autocast copies": casts}
+        )
+    else:
+        begins = {"activations": kept + work, "autocast copies": casts}
+    begins |= {"head and loss": head_bytes}
+    if s.accumulation > 1:
+        begins |= {"gradients": grads}
+    of_a_layer = work if s.checkpointing else work // s.shape.layers
+    ends = {"gradients": grads, "activations": max(of_a_layer - late_bytes, 0)}
+    return begins, ends
 
 
 def forward_only(s: Setup) -> dict[str, int]:

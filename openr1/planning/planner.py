@@ -13,11 +13,11 @@ from openr1.planning.calibration import Calibration, Correction
 from openr1.planning.context import Context, build, capacity_bytes, make_problem, open_methods, useful_splits
 from openr1.planning.memory import Setup
 from openr1.planning.phases import Rollout
-from openr1.planning.plan import Plan, Planned
+from openr1.planning.plan import Plan, Planned, keep
 from openr1.planning.rules import warnings_for
 from openr1.planning.shapes import NAMELESS, ModelShape
 from openr1.planning.solver import Candidate, smallest, solve
-from openr1.planning.speed import estimate_step
+from openr1.planning.speed import rates, step_times
 from openr1.planning.values import cpu_values, gpu_values
 
 # Below this a model is so small that starting threads costs more than they bring [M: 34x on busy cores].
@@ -102,11 +102,19 @@ def _with_edit(
 
 def _finish(context: Context, found: Candidate, capacity: int, correction: Correction) -> Plan:
     shape = found.setup.shape
-    tokens = context.total.value * context.row_tokens
-    step = estimate_step(context.machine, found, tokens, context.row_tokens, correction.time)
+    step = _step_seconds(context, found, correction.time)
     why = f"{shape.name}: {context.shape.reason}; {context.row_reason}"
     memory = correction.apply(found.memory)
     return _assemble(context, found, memory, why + correction.words, capacity, step)
+
+
+def _step_seconds(context: Context, found: Candidate, correction: float) -> Planned:
+    rate = rates(context.machine, context.world.ranks)
+    if not rate.known:
+        return Planned(None, f"not estimated: {rate.words}")
+    times = step_times(rate, found.setup, found.split, context.row_tokens, found.rollout)
+    parts = f"update {times.update:.3g} s" + (f" + rollout {times.rollout:.3g} s" if times.rollout else "")
+    return Planned(times.total * correction, f"{parts}, if every row is full-length; {rate.words}")
 
 
 def _without_verdict(context: Context, why: str, capacity: int | None) -> Plan:
@@ -177,6 +185,9 @@ def _sharding_reason(context: Context, found: Candidate) -> str:
 
 
 def _threads(context: Context) -> Planned:
+    own = context.asked.person("threads")
+    if own is not None:
+        return keep("threads", own)
     if context.cuda:
         return Planned(None, "the GPU does the work")
     shape, ranks = context.shape.value, context.world.ranks

@@ -11,6 +11,7 @@ from openr1.planning.memory import Setup
 from openr1.planning.methods import Method
 from openr1.planning.phases import VLLM_OVERHEAD_BYTES, Rollout, phases
 from openr1.planning.shapes import ModelShape
+from openr1.planning.speed import Rates, step_times
 
 # More tokens in a micro-batch than this bring nothing [E].
 MOST_TOKENS = 32768
@@ -20,6 +21,7 @@ ACTIVATION_DOUBT = 0.1
 # vLLM's share of a card with memory to spare: TRL's own default.
 GENEROUS_SHARE = 0.3
 GENEROUS_FILL = 0.85
+CPU_FILL = 0.75  # of the RAM that may be used, where there is a choice
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ class Problem:
     cuda: bool
     base: Setup  # everything that does not vary: head, LoRA, reference
     rollout: Rollout | None
+    rates: Rates
     sleep: tuple[bool, ...] = (False,)
     share: float | None = None  # a person's vllm_gpu_memory_utilization
-    busy_tokens: int | None = None  # None: the largest micro-batch that fits is the best (CPU)
+    busy_tokens: int | None = None  # in a micro-batch, to keep a card busy; None on a CPU
     free_generation: bool = False  # whether the planner may choose steps_per_generation
     generations: int = 1
     correction: float = 1.0  # measured over predicted peak of earlier runs on this machine
@@ -103,11 +106,12 @@ def smallest(problem: Problem) -> Candidate:
 
 
 def _comfortable(problem: Problem, candidate: Candidate) -> bool:
-    if problem.busy_tokens is not None:
-        of_a_rank = problem.splits[0].per_device * problem.splits[0].accumulation * problem.row_tokens
-        enough = min(problem.busy_tokens // 2, of_a_rank, problem.splits[0].per_device * problem.row_tokens)
-        if candidate.setup.micro_tokens < enough:
-            return False
+    """Enough work in a micro-batch and enough completions in flight; on a CPU, RAM left for other things."""
+    if problem.busy_tokens is None:
+        return candidate.peak_bytes <= CPU_FILL * problem.capacity_bytes
+    largest = problem.splits[0].per_device * problem.row_tokens
+    if candidate.setup.micro_tokens < min(problem.busy_tokens // 2, largest):
+        return False
     r = candidate.rollout
     if r is None or r.mode != "colocate":
         return True
@@ -115,15 +119,12 @@ def _comfortable(problem: Problem, candidate: Candidate) -> bool:
 
 
 def _score(problem: Problem, c: Candidate) -> tuple[float, ...]:
-    """Larger is better: a busy card, then no recomputation, then rollouts in flight, then tokens."""
+    """Larger is better: the faster by the time model (to 2 %), then the larger micro-batch up to a limit."""
+    seconds = step_times(problem.rates, c.setup, c.split, problem.row_tokens, c.rollout).total
     tokens = c.setup.micro_tokens
+    too_large = problem.cuda and tokens > MOST_TOKENS and c.split.per_device > 1
     flight = 0 if c.rollout is None else min(c.rollout.in_flight, c.rollout.completions)
-    # Recomputing costs about a quarter of the step; a card that is half busy costs more.
-    preferred = -problem.checkpointing.index(c.checkpointing)
-    if problem.busy_tokens is None:
-        return (preferred, tokens, flight)
-    too_large = max(0, tokens - MOST_TOKENS) if c.split.per_device > 1 else 0
-    return (-too_large, min(tokens, problem.busy_tokens), preferred, flight, tokens)
+    return (not too_large, -round(math.log(seconds) / 0.02) if seconds > 0 else 0, tokens, flight)
 
 
 def _candidates(problem: Problem, method: Method, sleep: bool) -> Iterator[Candidate]:

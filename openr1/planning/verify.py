@@ -13,7 +13,7 @@ import json
 import sys
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from openr1.planning import memory
@@ -28,20 +28,25 @@ FAMILIES = {
 }
 ROWS, LENGTH = 4, 4096  # enough tokens that activations, not gradients, make the peak
 TOLERANCE = 0.10
+ATTENTION = "openr1_causal"
+PRECISIONS = ("autocast", "bf16", "fp32")  # fp32 weights under bf16 autocast; all bf16; all fp32 (CPU)
 
 
-@dataclass(frozen=True)
-class Simulated:
-    """Bytes of one simulated step: parameters and gradients, and the peak of everything alive."""
+def register_attention() -> None:
+    """Causal attention without a mask, as it runs on a GPU.
 
-    parameters: int
-    gradients: int
-    peak: int
+    Under fake tensors transformers cannot see that a mask is not needed and makes one of T x T per layer,
+    which would be counted as if it were real.
+    """
+    from torch.nn.functional import scaled_dot_product_attention
+    from transformers import AttentionInterface
 
-    @property
-    def activations(self) -> int:
-        """The peak above the parameters."""
-        return self.peak - self.parameters
+    def causal(module: Any, query: Any, key: Any, value: Any, mask: Any, **options: Any) -> tuple[Any, None]:
+        scale = options.get("scaling")
+        out = scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=True)
+        return out.transpose(1, 2).contiguous(), None
+
+    AttentionInterface.register(ATTENTION, causal)
 
 
 class _Ledger:
@@ -87,17 +92,19 @@ def hf_config(shape: ModelShape) -> Any:
         "head_dim": shape.head_dim,
         "max_position_embeddings": shape.context,
         "tie_word_embeddings": shape.tied,
-        "attn_implementation": "sdpa",
+        "attn_implementation": ATTENTION,
         "use_cache": False,
     }
     return kinds[shape.family](**sizes)
 
 
-def simulate_step(shape: ModelShape, rows: int, length: int, checkpointing: bool, autocast: bool) -> Simulated:
-    """One forward and backward of the decoder without its head, under fake tensors.
+def simulate_step(
+    shape: ModelShape, rows: int, length: int, checkpointing: bool, precision: str, accumulation: int = 1
+) -> int:
+    """Peak bytes of forward and backward of the decoder without its head, under fake tensors.
 
-    The head is left out because TRL's fused one is not the model's; `autocast` keeps fp32 weights and
-    computes in bf16, otherwise the weights are bf16.
+    The head is left out because TRL's fused one is not the model's. With `accumulation` 2 the second of two
+    micro-batches is measured: gradients are there already.
     """
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -105,6 +112,7 @@ def simulate_step(shape: ModelShape, rows: int, length: int, checkpointing: bool
     from torch.utils._pytree import tree_leaves
     from transformers import AutoModel
 
+    register_attention()
     ledger = _Ledger()
 
     class Watch(TorchDispatchMode):
@@ -116,51 +124,53 @@ def simulate_step(shape: ModelShape, rows: int, length: int, checkpointing: bool
             return out
 
     with FakeTensorMode(allow_non_fake_inputs=True), Watch():
-        dtype = torch.float32 if autocast else torch.bfloat16
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         model = AutoModel.from_config(hf_config(shape), dtype=dtype)
         model.train()
         if checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-            model.enable_input_require_grads()
-        parameters = sum(p.numel() * p.element_size() for p in model.parameters())
         ids = torch.zeros((rows, length), dtype=torch.long)
-        ledger.reset_peak()
-        before = ledger.alive
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            out = model(input_ids=ids, use_cache=False).last_hidden_state
-        # The gradient that a head would send back: of the hidden states, in their type.
-        out.backward(torch.ones_like(out))
-        gradients = sum(p.grad.numel() * p.grad.element_size() for p in model.parameters() if p.grad is not None)
-        return Simulated(before, gradients, ledger.peak if parameters else 0)
+        for _ in range(accumulation):
+            ledger.reset_peak()
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "autocast"):
+                out = model(input_ids=ids, use_cache=False).last_hidden_state
+            # The gradient that a head would send back: of the hidden states, in their type.
+            out.backward(torch.ones_like(out))
+            del out
+        return ledger.peak
 
 
-def predicted_step(shape: ModelShape, rows: int, length: int, checkpointing: bool, autocast: bool) -> int:
-    """The same by the formulas: weights, and the larger of activations and gradients, no head."""
+def predicted_step(
+    shape: ModelShape, rows: int, length: int, checkpointing: bool, precision: str, accumulation: int = 1
+) -> int:
+    """The same by the formulas, without a head."""
     setup = Setup(
         shape=replace(shape, tied=True),  # the decoder alone has no head of its own
         micro_tokens=rows * length,
-        weight_bytes=4 if autocast else 2,
-        accumulation=1,
+        weight_bytes=2 if precision == "bf16" else 4,
+        compute_bytes=4 if precision == "fp32" else 2,
+        accumulation=accumulation,
         checkpointing=checkpointing,
     )
-    moving = memory.checkpoints(setup) + memory.working_set(setup) + memory.cast_cache(setup)
-    return memory.base_weights(setup) + max(moving, memory.gradients(setup))
+    late = setup.weight_bytes * shape.embedding_params
+    begins, ends = memory.backward(setup, 0, late)
+    return memory.base_weights(setup) + max(memory.total(begins), memory.total(ends))
 
 
-def compare(family: str, checkpointing: bool, autocast: bool) -> dict[str, Any]:
+def compare(family: str, checkpointing: bool, precision: str, accumulation: int = 1) -> dict[str, Any]:
     """One row: predicted and simulated bytes, and the error of the prediction."""
     shape = TABLE[FAMILIES[family]]
-    simulated = simulate_step(shape, ROWS, LENGTH, checkpointing, autocast)
-    predicted = predicted_step(shape, ROWS, LENGTH, checkpointing, autocast)
+    simulated = simulate_step(shape, ROWS, LENGTH, checkpointing, precision, accumulation)
+    predicted = predicted_step(shape, ROWS, LENGTH, checkpointing, precision, accumulation)
     return {
         "family": family,
         "model": shape.name,
         "tokens": ROWS * LENGTH,
         "checkpointing": checkpointing,
-        "weights": "fp32, bf16 autocast" if autocast else "bf16",
+        "precision": precision,
         "predicted_bytes": predicted,
-        "simulated_bytes": simulated.peak,
-        "error": predicted / simulated.peak - 1,
+        "simulated_bytes": simulated,
+        "error": predicted / simulated - 1,
     }
 
 
@@ -171,10 +181,10 @@ def main(families: list[str]) -> int:
         print(f"no family {', '.join(unknown)}; known: {', '.join(FAMILIES)}", file=sys.stderr)
         return 2
     rows = [
-        compare(family, checkpointing, autocast)
+        compare(family, checkpointing, precision)
         for family in families or list(FAMILIES)
         for checkpointing in (True, False)
-        for autocast in (True, False)
+        for precision in PRECISIONS
     ]
     print(json.dumps({"rows": rows, "tolerance": TOLERANCE}))
     return 0

@@ -132,9 +132,9 @@ def check_rewards(
     )
     prefilled = any(p.rstrip().endswith("<think>") for p in rendered_prompts or ())
     groups = [list(g) for g in completions or ()]
-    usable = [r for r in rewards if r.name not in missing]
+    usable = [r for r in rewards if groups and r.name not in missing]
     graded = _grade(rows, column, groups, prefilled, grader) if needs_gold and column else []
-    values = {r.name: _score(r, rows, groups, prefilled, rendered_prompts) for r in usable} if groups else {}
+    values = {r.name: _score(r, rows, groups, prefilled, rendered_prompts) for r in usable}
     texts = [text_of(c.text) or "" for g in groups for c in g]
     summaries = tuple(_summary(name, v, groups, graded, texts) for name, v in values.items())
     report = CheckReport(

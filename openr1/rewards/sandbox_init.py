@@ -139,7 +139,7 @@ def limit(request: dict) -> None:
 
 
 def resident_mb(watcher: int) -> float:
-    """Resident memory of everything inside, without the watcher."""
+    """Resident memory of everything inside but the watcher, without shared libraries."""
     pages = 0
     try:
         names = os.listdir("/proc")
@@ -149,7 +149,8 @@ def resident_mb(watcher: int) -> float:
         if name.isdigit() and int(name) not in (1, watcher):
             try:
                 with open(f"/proc/{name}/statm") as file:
-                    pages += int(file.read().split()[1])
+                    fields = file.read().split()
+                    pages += int(fields[1]) - int(fields[2])
             except (OSError, ValueError, IndexError):
                 continue
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -54,13 +54,16 @@ def choices_of(annotation: Any, metadata: dict[str, Any]) -> list[Any] | None:
     if metadata.get("choices"):
         return list(metadata["choices"])
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    parts = typing.get_args(annotation) if union else (annotation,)
+    # transformers writes `SaveStrategy | str`: the text is one that the enumeration is built from.
+    has_enum = any(isinstance(part, type) and issubclass(part, enum.Enum) for part in parts)
     choices: list[Any] = []
-    for part in typing.get_args(annotation) if union else (annotation,):
+    for part in parts:
         if isinstance(part, type) and issubclass(part, enum.Enum):
             choices += [member.value for member in part]
         elif typing.get_origin(part) is typing.Literal:
             choices += typing.get_args(part)
-        elif part is not type(None):
+        elif part is not type(None) and not (has_enum and part is str):
             return None
     return choices or None
 

@@ -102,7 +102,7 @@ class OpenR1GRPOTrainer(Sealed, GRPOTrainer):
             if self._step % window:
                 self.child.events.send(
                     "notice",
-                    text="the rollout batch that the last attempt had half used is generated anew, "
+                    text="the rollout batch that the last attempt had half used is made anew, "
                     "from the same weights and random state",
                 )
 
