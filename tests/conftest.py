@@ -1,4 +1,4 @@
-"""What the tests share: the real command line, run as a person would, and recipes small enough for seconds."""
+"""What the tests share: the real command line, run as a person would, on a recipe of seconds."""
 
 from __future__ import annotations
 
@@ -94,7 +94,11 @@ class Cli:
         return Done(process.returncode, out, err)
 
     def when(
-        self, process: subprocess.Popen[str], pattern: str, text: str, act: Callable[[subprocess.Popen[str]], None]
+        self,
+        process: subprocess.Popen[str],
+        pattern: str,
+        text: str,
+        act: Callable[[subprocess.Popen[str]], None],
     ) -> None:
         """Wait until a file that matches `pattern` holds `text`, then act on the process; or it has ended."""
         while process.poll() is None:

@@ -43,6 +43,7 @@ class Live:
         self.metrics: dict[str, float] = {}
         self.clock = Clock()
         self.last_line = 0.0
+        self.unsaid = ""  # the newest state, where no line has said it yet
 
     def __enter__(self) -> Live:
         return self
@@ -66,7 +67,14 @@ class Live:
             verb = {None: "begins", "created": "begins"}.get(event["state"], "continues")
             self.console.print(f"{self.name}: {verb} in {prepared.run.path}", markup=False, soft_wrap=True)
 
+    def _say(self) -> None:
+        """Print the newest state, once."""
+        if self.unsaid:
+            self._line(self.unsaid)
+        self.unsaid = ""
+
     def _on_phase(self, event: dict[str, Any]) -> None:
+        self._say()
         if self.terminal:
             self._bar(event["name"])
         else:
@@ -94,13 +102,12 @@ class Live:
                 info=self._info() if not what else f"{what}  {self._info()}",
                 eta=self._eta(event["done"]),
             )
-        elif time.monotonic() - self.last_line > PLAIN_EVERY or event["done"] >= self.total:
-            if event["done"] or event.get("phase"):
-                eta = self._eta(event["done"])
-                self._line(
-                    f"{self.name}: {self.unit} {event['done']}/{self.total}  {self._info()}"
-                    f"{'  ' + eta + ' left' if eta else ''}"
-                )
+        elif event["done"]:
+            eta = self._eta(event["done"])
+            left = f"  {eta} left" if eta else ""
+            self.unsaid = f"{self.name}: {self.unit} {event['done']}/{self.total}  {self._info()}{left}"
+            if time.monotonic() - self.last_line > PLAIN_EVERY:
+                self._say()
 
     def _on_notice(self, event: dict[str, Any]) -> None:
         self.printer.note(event["text"])
@@ -109,6 +116,7 @@ class Live:
         self.printer.note("stopping after this step, with a checkpoint; Ctrl-C again stops at once")
 
     def _on_result(self, event: dict[str, Any]) -> None:
+        self._say()
         self._close()
 
     def _info(self) -> str:

@@ -46,11 +46,16 @@ def show(printer: Printer, outcome: PipelineOutcome) -> None:
     tasks = list(dict.fromkeys(task for task, _ in rows))
     printer.text()
     for task in tasks:
-        table = Table(title=f"{task}", title_justify="left", box=None, pad_edge=False, title_style="bold")
-        table.add_column("stage")
+        table = Table(
+            title=f"{task}, {_problems(outcome, task)} held-out problems",
+            title_justify="left",
+            box=None,
+            pad_edge=False,
+            title_style="bold",
+        )
+        table.add_column("stage", no_wrap=True)
         for name in evals:
-            table.add_column(f"accuracy\n{_heading(outcome, name)}", justify="right", no_wrap=True)
-            table.add_column("95 %\ninterval", justify="right", no_wrap=True)
+            table.add_column(f"{_heading(outcome, name)}:\naccuracy [95 %]", justify="right", no_wrap=True)
             table.add_column("mean\nlength", justify="right", no_wrap=True)
         table.add_column("time", justify="right", no_wrap=True)
         for (of_task, model), by_section in rows.items():
@@ -61,7 +66,7 @@ def show(printer: Printer, outcome: PipelineOutcome) -> None:
     evaluating = sum(times[name] for name in evals)
     printer.text()
     printer.text(
-        f"lengths in tokens · evaluations took {duration(evaluating)} · all together {duration(outcome.seconds)}"
+        f"lengths in tokens · evaluations {duration(evaluating)} · all together {duration(outcome.seconds)}"
     )
     printer.text(f"results: {outcome.plan.run.path}")
 
@@ -75,7 +80,12 @@ def _heading(outcome: PipelineOutcome, section: str) -> str:
     return section
 
 
-def _cells(score: dict[str, Any] | None) -> tuple[str, str, str]:
+def _problems(outcome: PipelineOutcome, task: str) -> str:
+    counts = {score["problems"] for score in outcome.scores if score["task"] == task}
+    return " / ".join(f"{count:,}" for count in sorted(counts))
+
+
+def _cells(score: dict[str, Any] | None) -> tuple[str, str]:
     if score is None:
-        return "–", "–", "–"
-    return percent(score["accuracy"]), interval(score), f"{score['mean_tokens']:.0f}"
+        return "–", "–"
+    return f"{percent(score['accuracy'])} [{interval(score)}]", f"{score['mean_tokens']:.0f}"

@@ -114,8 +114,8 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
     elif "file" in outcome.result:
         result = outcome.result
         printer.text(
-            f"{result['samples']:,} completions of {result['rows']:,} rows, {result['mean_tokens']:.0f} tokens "
-            f"on average, {percent(result['truncated'])} cut off"
+            f"{result['samples']:,} completions of {result['rows']:,} rows, "
+            f"{result['mean_tokens']:.0f} tokens on average, {percent(result['truncated'])} cut off"
         )
         printer.text(f"  {result['file']}")
     else:

@@ -55,7 +55,9 @@ class Resolved:
     def hash(self) -> str:
         """Eight hex digits over what was asked for. Plans and defaults stay out: another machine, or a new
         release's default, continues the same run."""
-        asked = {k: self.settings[k].value for k in sorted(self.explicit - NOT_HASHED)}
+        # What builds on other sections takes its model from them; their hashes say which.
+        left_out = NOT_HASHED | ({"model_name_or_path"} if self.parents else set())
+        asked = {k: self.settings[k].value for k in sorted(self.explicit - left_out)}
         text = json.dumps([self.stage, asked, sorted(self.parents.items())], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -168,7 +168,7 @@ def check_own(stage: str, values: dict[str, Any]) -> tuple[dict[str, Any], dict[
     try:
         model = cls.model_validate(values)
     except ValidationError as error:
-        wrong = {}
+        wrong: dict[str, str] = {}
         for problem in error.errors():
             key = str(problem["loc"][0]) if problem["loc"] else "?"
             wrong.setdefault(key, _words(problem["msg"], problem.get("input")))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -30,7 +30,7 @@ class Loaded:
 class _Loader(yaml.SafeLoader):
     """SafeLoader with the core schema of YAML 1.2 (section 10.3) in place of YAML 1.1's scalars."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
 
 
 for _tag, _pattern, _first in (
@@ -138,8 +138,8 @@ class _Builder:
                 value.start_mark.line + 1 if isinstance(value, yaml.ScalarNode) else key.start_mark.line + 1
             )
             raw = value.value if isinstance(value, yaml.ScalarNode) else None
-            is_map = isinstance(value, yaml.MappingNode)
-            found[key.value] = Loaded(self.top(value) if is_map else self.build(value), line, raw)
+            built = self.top(value) if isinstance(value, yaml.MappingNode) else self.build(value)
+            found[key.value] = Loaded(built, line, raw)
         return found
 
     def pairs(self, node: yaml.MappingNode) -> list[tuple[yaml.ScalarNode, yaml.Node]]:

@@ -72,7 +72,8 @@ def _say_sizes(
         if task.rows and values["dataset"] and not values["limit"] and found != task.rows:
             child.events.send(
                 "notice",
-                text=f"{values['dataset']} has {found:,} problems; the published {task.name} has {task.rows:,}",
+                text=f"{values['dataset']} has {found:,} problems; "
+                f"the published {task.name} has {task.rows:,}",
             )
 
 

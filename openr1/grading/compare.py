@@ -15,13 +15,15 @@ from collections.abc import Callable
 
 from .exact import read, same
 from .latex import squeeze
-from .shape import THOUSANDS, Clock, Leaf, Many, Named, Quantity, Shape, Word, shape_of
+from .shape import TEXT_GROUP, THOUSANDS, Clock, Leaf, Many, Named, Quantity, Shape, Word, shape_of
 
 LeafEqual = Callable[[str, str], "bool | None"]
 """(gold, answer) → equal, different, or None for not known."""
 
 _SET_LIKE = re.compile(r"[<>∈]|\\(?:le|ge|ne|in|cup|cap|mathbb|infty|setminus)(?![A-Za-z])|^[RNZQC]$")
 _MATRIX = re.compile(r"\\begin|\^\{?T|^[A-Z]$|^I_")
+_ABOUT = re.compile(r"\\(?:approx|sim|simeq)(?![A-Za-z])|≈")
+_CHOICE = re.compile(r"\(?([A-F])\s*[).:]\s*(?=\S)")
 MAX_PARTS = 30
 """Lists longer than this are compared in order only: matching in any order is quadratic."""
 
@@ -39,6 +41,9 @@ def equal(gold: str, answer: str, leaf: LeafEqual) -> bool | None:
     """
     if squeeze(gold) == squeeze(answer):
         return True
+    letters = _choice(gold), _choice(answer)
+    if all(letters) and (len(gold) == 1 or len(answer) == 1):
+        return letters[0] == letters[1]
     result = _equal(shape_of(gold), shape_of(answer), leaf)
     grouped = [bool(THOUSANDS.fullmatch(text)) for text in (gold, answer)]
     if result is False and grouped[0] != grouped[1]:
@@ -46,6 +51,15 @@ def equal(gold: str, answer: str, leaf: LeafEqual) -> bool | None:
         spaced = [t.replace(",", ", ") if g else t for t, g in zip((gold, answer), grouped, strict=True)]
         return _equal(shape_of(spaced[0]), shape_of(spaced[1]), leaf)
     return result
+
+
+def _choice(text: str) -> str:
+    """The letter of a choice: `C`, `(C)`, `(C) 5`, `\\textbf{(C)} 5`; empty for anything else."""
+    plain = TEXT_GROUP.sub(r"\1 ", text).strip()
+    if re.fullmatch(r"\(?[A-F][).:]?", plain):
+        return plain.strip("().: ")
+    found = _CHOICE.match(plain)
+    return found.group(1) if found else ""
 
 
 def leaves(text: str) -> list[str]:
@@ -92,7 +106,17 @@ def _equal(gold: Shape, answer: Shape, leaf: LeafEqual) -> bool | None:
         return _words(gold, answer)
     if isinstance(gold, Many) or isinstance(answer, Many):
         return _manys(gold, answer, leaf)
-    return leaf(gold.text, answer.text)
+    return _leaves(gold.text, answer.text, leaf)
+
+
+def _leaves(gold: str, answer: str, leaf: LeafEqual) -> bool | None:
+    """Single expressions; of `7/2 = 3.5` the last side counts, of `22/7 ≈ 3.14` either."""
+    if "=" in answer and "=" not in gold:
+        answer = answer.rsplit("=", 1)[1].strip() or answer
+    if _ABOUT.search(answer) and not _ABOUT.search(gold):
+        sides = [leaf(gold, side.strip()) for side in _ABOUT.split(answer) if side.strip()]
+        return True if True in sides else None if None in sides else False
+    return leaf(gold, answer)
 
 
 def _named(gold: Shape, answer: Shape, leaf: LeafEqual) -> bool | None:

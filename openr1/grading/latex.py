@@ -44,6 +44,8 @@ _SPELLING = (
     (re.compile(r"(?<![\\A-Za-z])(pi|infty|sqrt)(?![A-Za-z])"), r"\\\1 "),
     (re.compile(r"(?<![\\A-Za-z])(sin|cos|tan|log|ln)(?=\s*[(\\^])"), r"\\\1 "),
     (re.compile(r"\*\*"), "^"),
+    (re.compile(r"\s*(?:\\text\s*\{\s*)?\b(?:percent|per cent)\b\s*\}?"), "%"),
+    (re.compile(r"\\varnothing(?![A-Za-z])|∅"), r"\\emptyset "),
     # An imaginary root reads as a multiple of i, which both sides of a comparison understand.
     (re.compile(r"\\sqrt\{\s*-\s*1\s*\}"), "i"),
     (re.compile(r"\\sqrt\{\s*-\s*(\d+)\s*\}"), r"\\sqrt{\1}i"),

@@ -40,6 +40,7 @@ def expression(text: str) -> Any:
     reason = too_costly(text)
     if reason:
         raise TooCostlyError(reason)
+    text = _DEGREES.sub(r"\1(\\frac{\2\\pi}{180})", text)
     options: dict[str, Any] = {"parsing_timeout": _NO_TIMER, "fallback_mode": "no_fallback"}
     try:
         found = parse(r"\boxed{" + text + "}", _CONFIG, **options)
@@ -47,10 +48,15 @@ def expression(text: str) -> Any:
         raise
     except Exception:
         return None
-    return found[0] if found and isinstance(found[0], (sympy.Basic, sympy.MatrixBase)) else None
+    if not found or not isinstance(found[0], (sympy.Basic, sympy.MatrixBase)):
+        return None
+    # where the text looks complex the parser leaves i as a symbol that is not real
+    units = {s: sympy.I for s in found[0].free_symbols if s.name == "i" and s.is_real is False}
+    return found[0].xreplace(units) if units else found[0]
 
 
 _UNEVALUATED = (sympy.Integral, sympy.Sum, sympy.Product, sympy.Limit, sympy.Derivative, AppliedUndef)
+_DEGREES = re.compile(r"(\\(?:sin|cos|tan|cot|sec|csc))\s*\(?\s*([\d.]+)\s*\\degree\s*\)?")
 _COMMAND_OR_TEXT = re.compile(r"\\(?:text|mathrm|mbox|begin|end|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _LONG_WORD = re.compile(r"[A-Za-z]{3,}")
 
@@ -81,6 +87,8 @@ def leaf_equal(gold: str, answer: str) -> bool:
         return numeric
     if _differ_somewhere(reference, candidate):
         return False
+    if _same_equation(reference, candidate):
+        return True
     # verify() takes its first argument as the reference; a set and the inequality that describes it
     # are equal one way round only, so both ways are asked.
     reference, candidate = _without_floats(reference), _without_floats(candidate)
@@ -159,6 +167,17 @@ def _differ_somewhere(reference: Any, candidate: Any) -> bool:
         )
         scale, gap = max(abs(x), abs(y)), abs(x - y)
         return bool(scale.is_finite and gap > scale * sympy.Float("1e-6"))
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError):
+        return False
+
+
+def _same_equation(reference: Any, candidate: Any) -> bool:
+    """Two equations are one when their sides' differences are a constant multiple of each other."""
+    if not (isinstance(reference, sympy.Eq) and isinstance(candidate, sympy.Eq)):
+        return False
+    try:
+        ratio = sympy.simplify((reference.lhs - reference.rhs) / (candidate.lhs - candidate.rhs))
+        return bool(ratio.is_number and ratio.is_finite and ratio != 0)
     except (TypeError, ValueError, AttributeError, ZeroDivisionError):
         return False
 

@@ -16,7 +16,7 @@ _COMMA = re.compile(
     r"\s*[,;]\s*(?:(?:and|or)\s+|\\text\s*\{\s*(?:and|or)\s*\}\s*)?|\s+(?:and|or)\s+"
     r"|\s*\\text\s*\{\s*,?\s*(?:and|or)\s*\}\s*"
 )
-THOUSANDS = re.compile(r"[-+]?\s*\\?\$?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?:\s*%)?")
+THOUSANDS = re.compile(r"[-+]?\s*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?:\s*%)?")
 _ASSIGN = re.compile(
     r"^\s*((?:\\?[A-Za-z]+(?:_\{?\w+\}?)?'?)(?:\([A-Za-z, ]*\))?)\s*(?:=|:=|\\in(?![A-Za-z]))\s*(?=\S)"
 )
@@ -25,7 +25,7 @@ _NOT_A_NAME = re.compile(r"\\(?:sin|cos|tan|log|ln|sqrt|frac|pi)")
 _CLOCK = re.compile(
     r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:\\text\s*\{)?\s*([ap])?\.?\s*(?:m\.?)?\s*\}?", re.IGNORECASE
 )
-_TEXT_GROUP = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mbox|mathbf|operatorname)\s*\{([^{}]*)\}")
+TEXT_GROUP = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mbox|mathbf|operatorname)\s*\{([^{}]*)\}")
 _WORD = re.compile(r"[^\W\d_]+(?:['’.-][^\W\d_]+)*(?: [^\W\d_]+(?:['’.-][^\W\d_]+)*){0,2}")
 _FUNCTIONS = frozenset(
     ["sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "sqrt", "pi", "min", "max", "lim"]
@@ -111,6 +111,9 @@ def shape_of(text: str, depth: int = 0) -> Shape:
         return Named(squeeze(named.group(1)), shape_of(text[named.end() :], depth + 1), text)
     if THOUSANDS.fullmatch(text):
         return Leaf(text.replace(",", ""))
+    value, unit = split_unit(text)
+    if unit and THOUSANDS.fullmatch(value):  # 1,234 cm is no list
+        return Quantity(Leaf(value.replace(",", "")), unit)
     parts = split_top(text, _COMMA)
     if len(parts) > 1 and all(p.strip() for p in parts):
         return _many("list", parts, "", depth)
@@ -133,6 +136,8 @@ def _bracketed(text: str, depth: int) -> Shape | None:
     inner = text[1:-1]
     parts = split_top(inner, _COMMA)
     if len(parts) > 1:
+        if text[0] == "{" and THOUSANDS.fullmatch(split_unit(inner)[0]):
+            return shape_of(inner, depth + 1)
         if text[0] == "{":
             return _many("set", parts, "", depth)
         return _many("tuple", parts, text[0] + text[-1], depth)
@@ -176,7 +181,7 @@ def _clock(text: str) -> Clock | None:
 
 def _word(text: str) -> Word | None:
     """Words as an answer. One letter is a symbol, not a word, unless it is written as text or in brackets."""
-    plain = _TEXT_GROUP.sub(r"\1", text).strip().strip(".")
+    plain = TEXT_GROUP.sub(r"\1", text).strip().strip(".")
     if re.fullmatch(r"\(\s*[A-Z]\s*\)", plain):
         return Word(plain.strip("( )").lower())
     if len(plain) == 1 and plain.isalpha() and plain != text:

@@ -48,6 +48,7 @@ _SPACED = re.compile(
     rf"^(.*[\d)}}])\s+((?:{_SPELLED_POWER})(?:{_ALTERNATIVES})(?:\s*(?:/|per)\s*(?:{_ALTERNATIVES}))?){_POWER}$"
 )
 _DEGREE = re.compile(r"^(.*?)\s*\\degree\s*([CFK])?\s*$")
+_ANGLE_OF = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
 _CURRENCY = re.compile(r"^([-+]?)\s*(\\?\$|€|£|¥)\s*(?=[\d.])")
 _CURRENCY_UNIT = {"$": "dollar", "€": "euro", "£": "pound sterling", "¥": "yen"}
 _ONE_LETTER = frozenset(["m", "g", "s", "h"])
@@ -63,7 +64,7 @@ def split_unit(text: str) -> tuple[str, str]:
     if found:
         return found.group(1) + text[found.end() :], _CURRENCY_UNIT[found.group(2).lstrip("\\")]
     found = _DEGREE.match(text)
-    if found and found.group(1):
+    if found and found.group(1) and not _ANGLE_OF.search(text):
         return found.group(1), "degree" + (found.group(2) or "").lower()
     found = _WRAPPED.match(text)
     if found and found.group(2):

@@ -6,6 +6,7 @@ grow without bound, or write anything but answers to its pipe.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -25,7 +26,8 @@ CPU_GRACE_S = 5.0
 def _limit_memory(megabytes: int) -> None:
     if megabytes > 0:
         size = megabytes * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+        with contextlib.suppress(ValueError, OSError):  # macOS knows the limit but does not set it
+            resource.setrlimit(resource.RLIMIT_AS, (size, size))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

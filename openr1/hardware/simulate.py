@@ -7,11 +7,15 @@ from dataclasses import replace
 
 from openr1.errors import UsageError
 from openr1.hardware.catalogue import GIB, GpuSpec, find_spec, known_names
-from openr1.hardware.facts import Finding, Gpu, Machine, unknown
+from openr1.hardware.facts import Finding, Gpu, Machine, SlurmPartition, unknown
 from openr1.hardware.profiles import choose_profile
 
 EXAMPLES = '"8xH100", "2x RTX 4090", "RTX 3060", "4xA100-40GB, 2 nodes", "cpu"'
-_COUNT = re.compile(r"^(?:(\d+)\s*[x×*]\s*)?(.+)$", re.IGNORECASE)
+_COUNT = re.compile(r"^(?:(\d+)(?:\s*[x×*]\s*|\s+))?(.+)$", re.IGNORECASE)
+# Words that may stand around a card's name without changing which card it is.
+_AROUND = re.compile(
+    r"\b(nvidia|geforce|tesla|amd|instinct|gpus?|cards?|sxm\d?|hbm\d?)\b|[\s-]", re.IGNORECASE
+)
 _NODES = re.compile(r"^(\d+)\s*nodes?$", re.IGNORECASE)
 _CORES = re.compile(r"^(\d+)\s*(?:cpu\s*)?cores?$", re.IGNORECASE)
 _RAM = re.compile(r"^(\d+)\s*g(?:i?b)?\s*(?:of\s*)?ram$", re.IGNORECASE)
@@ -50,7 +54,7 @@ def simulate(spec: str, base: Machine | None = None) -> Machine:
     match = _COUNT.match(head)
     count = int(match[1]) if match and match[1] else 1
     card = match[2].strip() if match else ""
-    known = find_spec(card)
+    known = _card(card)
     if count < 1:
         raise _unreadable(spec, "counts start at 1")
     if known is None:
@@ -59,6 +63,37 @@ def simulate(spec: str, base: Machine | None = None) -> Machine:
         raise _unreadable(spec, f"{count} cards in one node; say how many nodes instead")
     gpus = tuple(simulated_gpu(known, i, why) for i in range(count))
     return _host(spec, gpus, why, nodes, cores, ram_gib, base)
+
+
+def partition_machine(partition: SlurmPartition, nodes: int = 1, base: Machine | None = None) -> Machine:
+    """The machine a Slurm partition offers, as far as its GRES tells: never the login node's own facts.
+
+    Raises:
+        UsageError: the partition has no GPUs, or does not name a card the catalogue knows.
+    """
+    if partition.gpus_per_node < 1:
+        raise UsageError(
+            f"partition {partition.name!r} has no GPUs", where="--partition", fix="name a partition with GPUs"
+        )
+    spec = _card((partition.gpu_type or "").replace("_", " "))
+    if spec is None:
+        raise UsageError(
+            f"partition {partition.name!r} offers {partition.gpu_type or 'GPUs without a name'}, "
+            "which the catalogue does not know",
+            where="--partition",
+            fix=f'say what they are: --simulate "{partition.gpus_per_node}xH100"',
+        )
+    return simulate(f"{partition.gpus_per_node}x{spec.key}, {nodes} nodes", base)
+
+
+def _card(text: str) -> GpuSpec | None:
+    """The catalogue's card, if the text is its name and nothing else: half a match would be a guess."""
+    spec = find_spec(text)
+    if spec is None:
+        return None
+    memory = rf"{spec.memory_gb}\s*g?b?\b"
+    rest = re.sub(memory, "", re.sub(spec.pattern, "", text, flags=re.IGNORECASE), flags=re.IGNORECASE)
+    return spec if _AROUND.sub("", rest) == "" else None
 
 
 def _unreadable(spec: str, why: str) -> UsageError:

@@ -44,7 +44,7 @@ def local(stage: str, run: Path, threads: int | None = None) -> Command:
     }
     if threads:
         env["OMP_NUM_THREADS"] = str(threads)
-    return Command([sys.executable, "-m", ROOMS[stage], str(run)], {k: v for k, v in env.items()})
+    return Command([sys.executable, "-m", ROOMS[stage], str(run)], env)
 
 
 def with_parent(env: dict[str, str]) -> dict[str, str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import statistics
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from openr1.hardware.facts import Machine
 
@@ -26,6 +28,37 @@ class Observation:
     measured_bytes: int
     predicted_seconds: float | None = None
     measured_seconds: float | None = None
+
+
+def observe(
+    plan: Mapping[str, Any],
+    machine: Machine,
+    model: str,
+    measured_bytes: int,
+    measured_seconds: float | None = None,
+) -> Observation | None:
+    """What a run adds to the store; None when its plan predicted nothing.
+
+    Args:
+        plan: `Plan.as_dict()`.
+        measured_bytes: the peak on the fullest card, everything on it counted (`max_memory_reserved` and
+            what lies outside torch); on a CPU the process's peak resident size.
+        measured_seconds: the median optimizer step.
+    """
+    if not plan.get("memory"):
+        return None
+    memory, time = plan.get("corrections") or (1.0, 1.0)
+    peak = max(sum(terms.values()) for terms in plan["memory"].values())
+    seconds = (plan.get("step_seconds") or {}).get("value")
+    return Observation(
+        machine=fingerprint(machine),
+        stage=str(plan["stage"]),
+        model=model,
+        predicted_bytes=int(peak / memory),
+        measured_bytes=measured_bytes,
+        predicted_seconds=None if seconds is None else seconds / time,
+        measured_seconds=measured_seconds,
+    )
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,7 @@ def _busy_tokens(context: Context, shape: ModelShape) -> int:
     """
     rate = rates(context.machine, context.world.ranks)
     launch_s = shape.layers * LAUNCH_S_PER_LAYER
-    tokens = 2 * launch_s * efficiency(shape.params) * rate.flops / (6 * shape.active_params)
+    tokens = 2 * launch_s * efficiency(shape.params, rate.flops) * rate.flops / (6 * shape.active_params)
     return int(min(8192, max(512, tokens * (4 if context.world.ranks > 1 else 1))))
 
 

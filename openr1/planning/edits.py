@@ -12,7 +12,14 @@ from typing import Any
 
 from openr1.errors import DoesNotFit, OpenR1Error
 from openr1.hardware.facts import to_plain
-from openr1.planning.context import Context, build, capacity_bytes, has_package, make_problem
+from openr1.planning.context import (
+    TRL_MAX_COMPLETION,
+    Context,
+    build,
+    capacity_bytes,
+    has_package,
+    make_problem,
+)
 from openr1.planning.shape_table import TABLE, lookup
 from openr1.planning.shapes import ModelShape
 from openr1.planning.solver import Candidate, Problem, smallest, solve
@@ -113,9 +120,9 @@ def _attempt(
         if changed.shape.value is None or capacity is None:
             return None
         problem = make_problem(changed, changed.shape.value, *capacity)
+        return smallest(problem), solve(problem)
     except OpenR1Error:
         return None
-    return smallest(problem), solve(problem)
 
 
 def _ideas(context: Context) -> Iterator[Edit]:
@@ -127,13 +134,22 @@ def _ideas(context: Context) -> Iterator[Edit]:
     if context.stage == "grpo" and float(asked.get("beta", 0.0)) and not asked.get("use_peft", False):
         yield Edit({"beta": 0.0}, "no reference model; the KL term goes", NUMERICS)
     key = "max_completion_length" if context.stage == "grpo" else "max_length"
-    default = 512 if context.stage == "grpo" else 1024
-    length = int(asked.get(key, default))
+    length = int(asked.get(key, TRL_MAX_COMPLETION if context.stage == "grpo" else context.row_tokens))
     for part in (0.75, 0.5, 0.25):
         shorter = int(length * part) // 64 * 64
         if 64 <= shorter < length:
             yield Edit({key: shorter}, f"{key} {length} → {shorter}", LENGTH)
-    if not asked.get("use_peft", False) and has_package(context.machine, "peft"):
+    yield from _adapters(context)
+    yield from _smaller_models(context)
+
+
+def _adapters(context: Context) -> Iterator[Edit]:
+    asked = context.asked
+    four_bit = context.cuda and has_package(context.machine, "bitsandbytes")
+    if asked.get("use_peft", False):
+        if four_bit and not asked.get("load_in_4bit", False):
+            yield Edit({"load_in_4bit": True}, "QLoRA: the base in 4 bit", NUMERICS)
+    elif has_package(context.machine, "peft"):
         lora = {"use_peft": True, "lora_target_modules": "all-linear"}
         free = {k: None for k in ("dtype", "optim") if asked.set_by_person(k)}
         yield Edit(
@@ -141,9 +157,8 @@ def _ideas(context: Context) -> Iterator[Edit]:
             f"LoRA: train adapters of rank {asked.get('lora_r', 16)} instead of all weights",
             ADAPTERS,
         )
-        if context.cuda and has_package(context.machine, "bitsandbytes"):
+        if four_bit:
             yield Edit(lora | {"load_in_4bit": True} | free, "QLoRA: adapters on a 4-bit base", ADAPTERS)
-    yield from _smaller_models(context)
 
 
 def _release(context: Context) -> Iterator[Edit]:

@@ -44,6 +44,7 @@ class Plan:
     requires: tuple[str, ...] = ()  # modules that must be importable, by import name
     step_seconds: Planned = field(default_factory=lambda: Planned(None, "not estimated"))
     applied: tuple[str, ...] = ()  # flags that --fit added
+    corrections: tuple[float, float] = (1.0, 1.0)  # of earlier runs here, on memory and on time
 
     @property
     def fits(self) -> bool | None:

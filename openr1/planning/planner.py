@@ -105,7 +105,8 @@ def _finish(context: Context, found: Candidate, capacity: int, correction: Corre
     step = _step_seconds(context, found, correction.time)
     why = f"{shape.name}: {context.shape.reason}; {context.row_reason}"
     memory = correction.apply(found.memory)
-    return _assemble(context, found, memory, why + correction.words, capacity, step)
+    made = _assemble(context, found, memory, why + correction.words, capacity, step)
+    return replace(made, corrections=(correction.memory, correction.time))
 
 
 def _step_seconds(context: Context, found: Candidate, correction: float) -> Planned:

@@ -65,9 +65,13 @@ def rates(machine: Machine, ranks: int) -> Rates:
     return Rates(True, tflops * 1e12, bandwidth * 1e9, link, True, f"{tflops:g} TFLOP/s")
 
 
-def efficiency(params: int) -> float:
+FAST_FLOPS = 500e12  # from here on eager kernels outside the matmuls hold a card back
+
+
+def efficiency(params: int, flops: float) -> float:
     """eta: the share of a card's peak that a training step reaches [P: MFU of the runs in the anchors]."""
-    return 0.25 if params < 1e9 else 0.35 if params < 5e9 else 0.45
+    eta = 0.25 if params < 1e9 else 0.35 if params < 5e9 else 0.45
+    return eta if flops >= FAST_FLOPS else eta + 0.1
 
 
 def flops_per_token(setup: Setup, length: float, forwards: int = 0) -> float:
@@ -88,7 +92,7 @@ def step_times(rate: Rates, setup: Setup, split: Split, row_tokens: int, rollout
     if not rate.cuda:
         decode = 0.0 if rollout is None else tokens * 2 * setup.shape.active_params / rate.flops
         return Times(flops / rate.flops, decode)
-    compute = flops / (rate.flops * efficiency(setup.shape.params))
+    compute = flops / (rate.flops * efficiency(setup.shape.params, rate.flops))
     launch = split.accumulation * setup.shape.layers * LAUNCH_S_PER_LAYER
     update = max(compute, launch) + _exchange_seconds(rate, setup, split)
     return Times(update, 0.0 if rollout is None else _decode_seconds(rate, setup, split, rollout))

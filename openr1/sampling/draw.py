@@ -20,7 +20,7 @@ PROBE_ROWS = 32
 PROBE_TOKENS = 8
 
 OnBatch = Callable[[int, int, float], None]
-"""Called after every batch with: samples done (earlier attempts' included), tokens and seconds of this one."""
+"""Called after every batch with: samples done in all, tokens and seconds of this attempt."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from openr1.runs.files import clean, explain_os_errors, mend_tail, read_lines
 
 
 class Ledger:
-    """One JSON line per sample, by key. The last line of a killed run is cut off and its sample drawn again."""
+    """One JSON line per sample, by key. A line that a kill cut off is drawn again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

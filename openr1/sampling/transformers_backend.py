@@ -37,10 +37,10 @@ class TransformersSampler:
         kwargs: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **kwargs)
-            self.model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **kwargs).to(self.device)
+            model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **kwargs)
         except (OSError, ValueError) as error:
             raise explain_missing(error, source) from error
-        self.model.eval()
+        self.model = model.to(self.device).eval()
         if self.tokenizer.chat_template is None:
             raise RecipeError(
                 "this model's tokenizer has no chat template",
@@ -104,7 +104,7 @@ class TransformersSampler:
         end = next((i for i, token in enumerate(ids) if token in self.eos), None)
         kept = ids if end is None else ids[: end + 1]
         return Completion(
-            text=self.tokenizer.decode(kept, skip_special_tokens=True),
+            text=str(self.tokenizer.decode(kept, skip_special_tokens=True)),
             tokens=len(kept),
             finish_reason="length" if end is None else "stop",
             think_prefilled=prompt.rstrip().endswith("<think>"),

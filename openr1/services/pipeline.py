@@ -12,7 +12,7 @@ from openr1.config.catalogue import TRAINING_STAGES
 from openr1.config.names import all_keys, explain_unknown, keys_of
 from openr1.config.recipe import Recipe, Section, find, parse
 from openr1.config.resolve import Resolved, resolve
-from openr1.errors import RecipeError, UsageError
+from openr1.errors import RecipeError
 from openr1.hardware import Machine
 from openr1.runs import manifest
 from openr1.runs.files import write_json
@@ -20,7 +20,7 @@ from openr1.runs.folder import RunFolder, locate
 from openr1.services.evaluate import models_of, prepare_eval
 from openr1.services.hw_profile import the_machine
 from openr1.services.lineage import MODEL, parent_of, start_from, starts_elsewhere
-from openr1.services.recipes import default_recipe, overrides_for
+from openr1.services.recipes import default_recipe, no_recipe, overrides_for
 from openr1.services.request import Asked, Listener
 from openr1.services.stage import Outcome, Prepared, execute, prepare_section
 
@@ -106,10 +106,7 @@ def _recipe(asked: Asked, machine: Machine) -> tuple[Recipe, list[str]]:
         return parse(find(asked.recipe), "pipeline"), []
     name = default_recipe(machine)
     if name is None:
-        raise UsageError(
-            f"no recipe is named, and the {machine.profile.value} profile has none of its own in this version",
-            fix="openr1 pipeline RECIPE.yaml",
-        )
+        raise no_recipe("pipeline", machine)
     said = f"no recipe named: taking {name}, the recipe of the {machine.profile.value} profile"
     return parse(find(name), "pipeline"), [said]
 

@@ -19,6 +19,14 @@ def default_recipe(machine: Machine) -> str | None:
     return {"cpu": "tiny-cpu"}.get(str(machine.profile.value))
 
 
+def no_recipe(command: str, machine: Machine) -> UsageError:
+    """Nothing says what to train, and the machine's profile has no recipe of its own yet."""
+    return UsageError(
+        f"no recipe is named, and the profile {machine.profile.value} has none of its own in this version",
+        fix=f"openr1 {command} RECIPE.yaml",
+    )
+
+
 def recipe_for(stage: str, asked: Asked, machine: Machine) -> tuple[Recipe, str | None]:
     """The recipe to run, and what to say when it was not the person who chose it.
 
@@ -33,14 +41,11 @@ def recipe_for(stage: str, asked: Asked, machine: Machine) -> tuple[Recipe, str 
         return Recipe(
             Path(name.partition("?")[0].replace(":", "-")).name, None, {}, (Section(stage, stage, {}, 0),)
         ), None
-    name = default_recipe(machine)
-    if name is None:
-        raise UsageError(
-            f"no recipe is named, and the {machine.profile.value} profile has none of its own in this version",
-            fix=f"openr1 {stage} RECIPE.yaml, or --model_name_or_path and --dataset_name",
-        )
-    said = f"no recipe named: taking {name}, the recipe of the {machine.profile.value} profile"
-    return parse(find(name), stage), said
+    default = default_recipe(machine)
+    if default is None:
+        raise no_recipe(stage, machine)
+    said = f"no recipe named: taking {default}, the recipe of the {machine.profile.value} profile"
+    return parse(find(default), stage), said
 
 
 def section_of(recipe: Recipe, stage: str, name: str | None) -> Section:

@@ -1,4 +1,4 @@
-"""The one file that knows TRL's trainers from the inside. Everything it leans on is pinned by a contract test.
+"""The one file that knows TRL's trainers from the inside; a contract test pins what it leans on.
 
 Differences from stock TRL 1.16, each for a reason:
 - a checkpoint is sealed before older ones are removed (transformers removes first: a kill in between could
@@ -98,7 +98,8 @@ class OpenR1GRPOTrainer(Sealed, GRPOTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self._step = self.state.global_step * self.args.gradient_accumulation_steps
-            window = self.args.steps_per_generation * self.num_iterations
+            args: Any = self.args
+            window = args.steps_per_generation * self.num_iterations
             if self._step % window:
                 self.child.events.send(
                     "notice",
@@ -108,7 +109,7 @@ class OpenR1GRPOTrainer(Sealed, GRPOTrainer):
 
     def recent_completions(self, count: int) -> list[dict[str, Any]]:
         """The newest completions with their rewards and advantages, as TRL keeps them for its own table."""
-        logs = self._logs
+        logs: Any = self._logs
         total = len(logs["completion"])
         rows = []
         for index in range(max(0, total - count), total):

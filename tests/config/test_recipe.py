@@ -179,10 +179,8 @@ def test_an_unknown_override_names_the_nearest_key(tmp_path: Path) -> None:
 
 def test_an_environment_variable_that_names_no_key_is_said(tmp_path: Path) -> None:
     one = resolved(write(tmp_path, RECIPE), env={"OPENR1_LERNING_RATE": "1", "OPENR1_DEBUG": "1"})
-    assert one.notices == (
-        "the environment variable OPENR1_LERNING_RATE names no key and is not used; "
-        "did you mean OPENR1_LEARNING_RATE?",
-    )
+    assert len(one.notices) == 1
+    assert one.notices[0].endswith("not used; did you mean OPENR1_LEARNING_RATE?")
 
 
 def test_the_hash_is_what_was_asked_for(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from openr1.hardware import simulate
-from openr1.planning.calibration import Calibration, Observation, fingerprint, load, save
+from openr1.planning.calibration import Calibration, Observation, fingerprint, load, observe, save
 
 from .recipes import LIGHT_GRPO, LIGHT_SFT, gib, made
 
@@ -20,11 +20,25 @@ def seen(ratio: float, model: str = MODEL, stage: str = "sft", machine: object =
 
 
 def test_the_next_plan_uses_the_difference() -> None:
-    plain = made("sft", LIGHT_SFT, RTX_3060)
-    corrected = made("sft", LIGHT_SFT, RTX_3060, calibration=Calibration((seen(0.9),)))
+    recipe = LIGHT_SFT | {"per_device_train_batch_size": 1, "gradient_checkpointing": True}
+    plain = made("sft", recipe, RTX_3060)
+    corrected = made("sft", recipe, RTX_3060, calibration=Calibration((seen(0.9),)))
     assert gib(corrected, "update") == pytest.approx(0.9 * gib(plain, "update"), rel=0.01)
     assert "1 earlier run here" in corrected.memory_reason
     assert corrected.step_seconds.value == pytest.approx(0.9 * plain.step_seconds.value, rel=0.01)
+
+
+def test_an_observation_is_about_the_uncorrected_prediction() -> None:
+    recipe = LIGHT_SFT | {"per_device_train_batch_size": 1, "gradient_checkpointing": True}
+    plain = made("sft", recipe, RTX_3060)
+    first = observe(plain.as_dict(), RTX_3060, MODEL, 9 * 1024**3, 4.0)
+    assert first is not None and plain.peak is not None and first.predicted_bytes == plain.peak[1]
+    corrected = made("sft", recipe, RTX_3060, calibration=Calibration((first,)))
+    second = observe(corrected.as_dict(), RTX_3060, MODEL, 9 * 1024**3, 4.0)
+    assert second is not None and second.predicted_bytes == pytest.approx(first.predicted_bytes, rel=0.001)
+    assert second.predicted_seconds == pytest.approx(first.predicted_seconds, rel=0.001)
+    tiny = made("sft", recipe | {"model_name_or_path": "builtin:tiny"}, RTX_3060)
+    assert observe(tiny.as_dict(), RTX_3060, "builtin:tiny", 1) is None
 
 
 def test_a_machine_that_needs_more_gets_a_smaller_plan() -> None:

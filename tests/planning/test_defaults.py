@@ -140,13 +140,17 @@ def test_a_gpu_half_used_by_somebody_else() -> None:
     assert found.fits and found.capacity_bytes is not None and found.capacity_bytes < total // 2
     assert any("4711" in w for w in found.warnings)
     share = value(found, "vllm_gpu_memory_utilization")
-    assert share * total < found.capacity_bytes, "the share is of the whole card, the room only of its free half"
+    assert share * total < found.capacity_bytes, (
+        "the share is of the whole card, the room only of its free half"
+    )
 
 
 def test_a_card_the_catalogue_does_not_know() -> None:
     machine = simulate("RTX 4090")
     nothing = unknown("the catalogue does not know 'RTX 9990'")
-    new = replace(machine.gpus[0], name=Finding("RTX 9990", "NVML"), bf16_tflops=nothing, bandwidth_gb_s=nothing)
+    new = replace(
+        machine.gpus[0], name=Finding("RTX 9990", "NVML"), bf16_tflops=nothing, bandwidth_gb_s=nothing
+    )
     found = made("grpo", LIGHT_GRPO, replace(machine, gpus=(new,)))
     assert found.fits, "memory comes from the driver, so it plans"
     assert found.step_seconds.value is None and "RTX 9990" in found.step_seconds.reason

@@ -15,6 +15,8 @@ from .recipes import LIGHT_GRPO, LIGHT_SFT, SIMPLE_RL, batch_of, made
 RTX_3060 = simulate("RTX 3060")
 TOO_LONG = LIGHT_GRPO | {"max_completion_length": 2048, "per_device_train_batch_size": 16}
 
+TWO_WISHES = LIGHT_GRPO | {"optim": "adamw_torch", "vllm_enable_sleep_mode": False}
+
 
 def refused(stage: str, recipe: dict[str, Any], machine: Any = RTX_3060) -> PlanDoesNotFit:
     with pytest.raises(PlanDoesNotFit) as caught:
@@ -35,7 +37,7 @@ def test_sufficient_edits_are_ranked_by_what_they_change() -> None:
     assert costs == sorted(costs)
 
 
-@pytest.mark.parametrize("recipe", [TOO_LONG, SIMPLE_RL, LIGHT_GRPO | {"optim": "adamw_torch"}])
+@pytest.mark.parametrize("recipe", [TOO_LONG, SIMPLE_RL, TWO_WISHES])
 def test_every_sufficient_edit_makes_it_fit(recipe: dict[str, Any]) -> None:
     for edit in refused("grpo", recipe).edits:
         if edit.suffices:
@@ -44,7 +46,7 @@ def test_every_sufficient_edit_makes_it_fit(recipe: dict[str, Any]) -> None:
 
 
 def test_an_explicit_optimizer_that_does_not_fit_is_named() -> None:
-    error = refused("grpo", LIGHT_GRPO | {"optim": "adamw_torch", "vllm_enable_sleep_mode": False})
+    error = refused("grpo", TWO_WISHES)
     assert any("--optim adamw_bnb_8bit" in e.flags for e in error.edits if e.suffices)
 
 
@@ -84,6 +86,18 @@ def test_the_error_is_json_and_of_a_known_kind() -> None:
     assert fields["kind"] == "DoesNotFit" and fields["code"] == 4 and '"flags"' in text
     memory = fields["memory"]
     assert isinstance(memory, dict) and {"load", "rollout", "update", "save"} <= set(memory)
+
+
+def test_lora_that_does_not_fit_may_go_to_4_bit() -> None:
+    recipe = LIGHT_SFT | {"model_name_or_path": "Qwen/Qwen2.5-7B-Instruct", "use_peft": True}
+    flags = [e.flags for e in refused("sft", recipe).edits if e.suffices]
+    assert "--load_in_4bit true" in flags
+
+
+def test_a_giant_is_refused_without_stumbling() -> None:
+    recipe = {"model_name_or_path": "deepseek-ai/DeepSeek-R1", "max_length": None}
+    error = refused("sft", recipe, simulate("8xH100"))
+    assert "DeepSeek-R1 does not fit" in error.what
 
 
 def test_nothing_helps_is_said() -> None:

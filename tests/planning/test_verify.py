@@ -1,4 +1,4 @@
-"""The formulas against the real model code under fake tensors: three families, with and without checkpointing."""
+"""The formulas against the real model code under fake tensors: three families."""
 
 from __future__ import annotations
 

@@ -27,7 +27,9 @@ def test_rewards_metrics_and_completions(uninterrupted: Cli) -> None:
     metrics = rows_of(run / "metrics.jsonl")
     assert [row["step"] for row in metrics] == [1, 2, 3, 4]
     for row in metrics:
-        assert {"reward", "rewards/accuracy/mean", "rewards/format/mean", "completions/mean_length"} <= set(row)
+        assert {"reward", "rewards/accuracy/mean", "rewards/format/mean", "completions/mean_length"} <= set(
+            row
+        )
     samples = rows_of(run / "samples" / "completions.jsonl")
     assert {s["step"] for s in samples} == {1, 2, 3, 4}
     assert set(samples[0]["rewards"]) == {"accuracy", "format"}
