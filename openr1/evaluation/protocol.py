@@ -20,7 +20,12 @@ def protocol_id(values: dict[str, Any], max_new_tokens: int) -> str:
     now = {**{key: values[key] for key in base}, "max_new_tokens": max_new_tokens}
     if now["temperature"] == 0:  # greedy: what the others say does not matter
         now |= {"top_p": base["top_p"], "top_k": base["top_k"]}
-    changed = [f"{key}={now[key]:g}" if now[key] else f"{key}=0" for key in base if now[key] != base[key]]
+    changed = [f"{key}={_number(now[key])}" for key in base if now[key] != base[key]]
     if values["system_prompt"]:
         changed.append("system_prompt")
     return " ".join([f"{values['protocol']}-v{VERSION}", *changed])
+
+
+def _number(value: float | None) -> str:
+    """`1.0` and `1` alike as "1"; no exponent, however large."""
+    return "off" if value is None else str(int(value) if int(value) == value else value)

@@ -60,11 +60,13 @@ def split_unit(text: str) -> tuple[str, str]:
     A unit is one that is written as text (`\\text{ cm}`), or a known word after a number. A single
     letter right after a digit (`5m`) stays algebra: it is a product more often than a metre.
     """
+    if r"\degree" in text and _ANGLE_OF.search(text):
+        return text, ""  # the sine of an angle is a number, not an angle
     found = _CURRENCY.match(text)
     if found:
         return found.group(1) + text[found.end() :], _CURRENCY_UNIT[found.group(2).lstrip("\\")]
     found = _DEGREE.match(text)
-    if found and found.group(1) and not _ANGLE_OF.search(text):
+    if found and found.group(1):
         return found.group(1), "degree" + (found.group(2) or "").lower()
     found = _WRAPPED.match(text)
     if found and found.group(2):

@@ -12,7 +12,15 @@ from .factories import (
 )
 from .form import code_format_reward, format_reward, reasoning_steps_reward, tag_count_reward
 from .mathematics import accuracy_reward, cosine_reward, len_reward
-from .registry import REGISTRY, Reward, RewardFunc, RewardSpec, get_reward_funcs, reward_names
+from .registry import (
+    REGISTRY,
+    Reward,
+    RewardFunc,
+    RewardSpec,
+    check_reward_funcs,
+    get_reward_funcs,
+    reward_names,
+)
 from .repetition import repetition_penalty_reward, soft_overlong_reward
 
 __all__ = [
@@ -24,6 +32,7 @@ __all__ = [
     "RewardSpec",
     "accuracy_reward",
     "binary_code_reward",
+    "check_reward_funcs",
     "check_rewards",
     "code_format_reward",
     "code_reward",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import inspect
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RecipeError
+
+_SHAPE = "def NAME(completions, **kwargs) -> list[float | None]; columns come as keywords"
 
 
 def is_reference(name: str) -> bool:
@@ -85,10 +88,54 @@ def check_signature(reference: str, func: Callable[..., Any]) -> None:
     if not any(p.kind is p.VAR_KEYWORD for p in parameters) or "completions" not in names:
         raise RecipeError(
             f"reward {reference} has the signature {signature}",
-            fix="def NAME(completions, **kwargs) -> list[float | None]; columns come as keywords",
+            fix=_SHAPE,
         )
     if inspect.iscoroutinefunction(func):
         raise RecipeError(f"reward {reference} is a coroutine", fix="make it an ordinary function")
+
+
+def inspect_source(reference: str) -> set[str] | None:
+    """Parameters of a plug-in read from its file without importing it: it may import torch.
+
+    None when only an import could tell (a module, a decorated or assigned function).
+
+    Raises:
+        RecipeError: no such file or function, no Python, or the signature is not that of a reward.
+    """
+    name, _, function = reference.rpartition(":")
+    if not name.endswith(".py"):
+        return None
+    path = Path(name).expanduser().resolve()
+    if not path.is_file():
+        raise RecipeError(f"reward file {name} does not exist", where=str(path))
+    try:
+        body = ast.parse(path.read_bytes(), filename=str(path)).body
+    except (SyntaxError, ValueError) as problem:
+        line = getattr(problem, "lineno", None)
+        raise RecipeError(
+            f"{name} is no Python: {problem}", where=f"{path}:{line}" if line else str(path)
+        ) from None
+    found = [n for n in body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)) and n.name == function]
+    if not found:
+        if any(isinstance(n, (ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom, ast.If)) for n in body):
+            return None
+        raise RecipeError(f"{name} has no function {function!r}", where=str(path))
+    node = found[-1]
+    if node.decorator_list:
+        return None
+    where = f"{path}:{node.lineno}"
+    if isinstance(node, ast.AsyncFunctionDef):
+        raise RecipeError(
+            f"reward {reference} is a coroutine", where=where, fix="make it an ordinary function"
+        )
+    plain = [*node.args.posonlyargs, *node.args.args]
+    if node.args.kwarg is None or "completions" not in {a.arg for a in [*plain, *node.args.kwonlyargs]}:
+        raise RecipeError(
+            f"reward {reference} has the signature ({ast.unparse(node.args)})", where=where, fix=_SHAPE
+        )
+    count = len(node.args.defaults)
+    keyword_only = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    return {a.arg for a in plain[len(plain) - count :]} | {a.arg for a, d in keyword_only if d is not None}
 
 
 def accepted_parameters(func: Callable[..., Any]) -> set[str] | None:

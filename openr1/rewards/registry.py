@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -86,6 +86,7 @@ class Reward:
         params: keyword arguments that are the same for every call.
         columns: dataset columns it needs.
         plugin: it comes from outside this package.
+        reserved: parameters that a dataset column of the same name must not set.
     """
 
     def __init__(
@@ -95,14 +96,14 @@ class Reward:
         params: Mapping[str, Any],
         columns: Sequence[tuple[str, ...]] = (),
         plugin: bool = False,
+        reserved: Collection[str] = (),
     ) -> None:
         self.__name__ = self.name = name
         self.func = func
         self.params = dict(params)
         self.columns = tuple(columns)
         self.plugin = plugin
-        # a dataset column that happens to be called like a parameter must not set it
-        self._own = parameters(func) - set(GOLD) - {"language", "verification_info"}
+        self._reserved = set(reserved) | set(params)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{k}={v!r}" for k, v in self.params.items())
@@ -114,7 +115,7 @@ class Reward:
         Raises:
             RecipeError: the function returned another number of values than there are completions.
         """
-        for name in self._own & arguments.keys():
+        for name in self._reserved & arguments.keys():
             del arguments[name]
         values = self.func(completions=completions, **(arguments | self.params))
         if not isinstance(values, Sequence) or len(values) != len(completions):
@@ -202,6 +203,29 @@ def get_reward_funcs(names: Any, *, compat: str | None = None, **params: Any) ->
     return rewards
 
 
+def check_reward_funcs(names: Any, *, compat: str | None = None, **params: Any) -> None:
+    """What `get_reward_funcs` would refuse, found without importing a plug-in, which may import torch.
+
+    Raises:
+        RecipeError: as `get_reward_funcs`; what only an import can tell is left to it.
+    """
+    entries = [] if isinstance(names, str) else [split_entry(e) for e in names]
+    outside = [(name, own) for name, own in entries if plugins.is_reference(name)]
+    if compat is not None or not outside:
+        get_reward_funcs(names, compat=compat, **params)
+        return
+    for name, own in outside:
+        accepted = plugins.inspect_source(name)
+        for key in own:
+            if accepted is not None and key not in accepted:
+                raise _unknown(f"parameter of reward {name.rsplit(':', 1)[1]}", key, sorted(accepted))
+    inside = [{name: own} for name, own in entries if not plugins.is_reference(name)]
+    if inside:
+        get_reward_funcs(inside, **params)
+    else:
+        _check_flat(params)
+
+
 def _as_upstream(
     compat: str, entries: Sequence[tuple[str, dict[str, Any]]], params: Mapping[str, Any]
 ) -> list[Reward]:
@@ -254,7 +278,10 @@ def _build(name: str, own: dict[str, Any], shared: Mapping[str, Any]) -> Reward:
     settings = given | own
     if name in REGISTRY and (check := REGISTRY[name].check) is not None:
         check(settings)
-    return Reward(label, func, settings, columns, plugin=name not in REGISTRY)
+    if name not in REGISTRY:
+        return Reward(label, func, settings, columns, plugin=True)
+    reserved = settable(REGISTRY[name]) | {"grader", *SHARED}
+    return Reward(label, func, settings, columns, reserved=reserved)
 
 
 def _unknown_reward(name: str) -> RecipeError:

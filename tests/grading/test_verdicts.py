@@ -42,6 +42,23 @@ TABLE = [
 
 # the decisions of docs/rewards.md, and what must go on working
 MORE = [
+    (r"\$32,000", "32000", R),
+    ("1234", r"1,234\text{ cm}", R),
+    ("100,200", "{100,200}", R),
+    ("50%", "50 percent", R),
+    ("3.5", r"\frac{7}{2} = 3.5", R),
+    ("3.6", r"\frac{7}{2} = 3.5", W),
+    (r"\frac{22}{7}", r"\frac{22}{7} \approx 3.14", R),
+    (r"\tan 45^\circ", "1", R),
+    (r"\frac{1}{2}", r"\cos 60^\circ", R),
+    (r"e^{i\pi}", "-1", R),
+    ("x^2+y^2=4", "2x^2+2y^2=8", R),
+    ("x^2+y^2=4", "x^2+y^2=5", W),
+    ("C", r"\textbf{(C) } 5", R),
+    ("C", r"\text{(B) } 5", W),
+    (r"\emptyset", r"\varnothing", R),
+    ("3 hours", "180 minutes", W),
+    (r"x \in [-2,7]", r"x \in [-3,7]", W),
     ("6", "6", R),
     ("6", "7", W),
     ("6", "6.0", R),

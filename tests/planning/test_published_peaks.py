@@ -1,9 +1,10 @@
 """One formula, one set of constants, sixteen peaks that others measured on real GPUs.
 
 Sources: prime-rl's benchmark tables (FSDP2, fp32 masters, torch.compile, gradient accumulation) and
-torchtune's README ladder for Llama-3.2-3B on one A100 (packed 2 x 4096, compiled; its rows build on each
-other, so LoRA and QLoRA run with activation offloading; rank 64 on q, v, o and the MLP in bf16, by its
-`llama3_2/3B_lora_single_device.yaml`). What differs between rows is what was run, never a fudge factor.
+torchtune's README, "Optimization flags": Llama-3.2-3B on one A100, packed 2 x 4096, compiled, without
+accumulation. There the LoRA and QLoRA rows keep activation offloading (see its command to reproduce them)
+and train rank 64 on q, v, o and the MLP in bf16 (`llama3_2/3B_lora_single_device.yaml`).
+What differs between rows is what was run, never a fudge factor.
 """
 
 from __future__ import annotations

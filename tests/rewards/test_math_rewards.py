@@ -114,6 +114,7 @@ def test_a_trainers_call() -> None:
             solution=["6", "6"],
             max_len=["x", "x"],
             steps=["y", "y"],
+            language=["python", "cpp"],
             trainer_state=object(),
             log_extra=lambda name, values: None,
             log_metric=lambda name, value: None,

@@ -12,7 +12,7 @@ import pytest
 
 from openr1 import rewards as ours
 from openr1.errors import RecipeError
-from openr1.rewards import compat, get_reward_funcs, probe_rewards, reward_names
+from openr1.rewards import check_reward_funcs, compat, get_reward_funcs, probe_rewards, reward_names
 
 
 def test_every_name_builds_and_is_called_so() -> None:
@@ -77,6 +77,8 @@ def raising(completions, **kwargs):
     return [kwargs["nothing"] for _ in completions]
 def by_column(completions, difficulty, **kwargs):
     return [float(d) for d in difficulty]
+def level(completions, difficulty=None, **kwargs):
+    return [float(d) for d in difficulty]
 CONSTANT = 3
 """
 
@@ -108,6 +110,33 @@ def test_plugins(plugin: Path, module: str) -> None:
 def test_plugins_are_checked_when_named(plugin: Path, name: str, what: str) -> None:
     with pytest.raises(RecipeError, match=what):
         get_reward_funcs([f"my_rewards.py:{name}"])
+
+
+def test_names_are_checked_without_importing_plugins(plugin: Path) -> None:
+    """The command line must not import torch, and a plug-in may."""
+    (plugin / "heavy.py").write_text("raise SystemExit('imported')\n" + PLUGIN.replace("CONSTANT = 3", ""))
+    check_reward_funcs(["accuracy", {"heavy.py:brevity": {"limit": 3}}, "package.module:func"])
+    check_reward_funcs(["heavy.py:by_column"])
+    for names, what in (
+        ([{"heavy.py:brevity": {"limt": 3}}], "unknown parameter of reward brevity"),
+        (["heavy.py:narrow"], "signature"),
+        (["heavy.py:later"], "coroutine"),
+        (["heavy.py:nothing"], "no function"),
+        (["missing.py:f"], "does not exist"),
+        (["heavy.py:brevity", "acuracy"], "unknown reward"),
+        ([], "empty"),
+        ("accuracy", "list"),
+    ):
+        with pytest.raises(RecipeError, match=what):
+            check_reward_funcs(names)
+    (plugin / "bad.py").write_text("def f(:\n")
+    with pytest.raises(RecipeError, match="no Python") as problem:
+        check_reward_funcs(["bad.py:f"])
+    assert str(problem.value.where).endswith("bad.py:1")
+
+
+def test_a_plugins_default_may_be_a_column(plugin: Path) -> None:
+    assert get_reward_funcs(["my_rewards.py:level"])[0](["a"], difficulty=[3]) == [3.0]
 
 
 def test_unknown_plugin_parameter(plugin: Path) -> None:

@@ -1,0 +1,79 @@
+"""All sections in order, the table at the end, and the same command again."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY, Cli, rows_of
+
+
+@pytest.fixture(scope="module")
+def piped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path]:
+    """A pipeline stopped with Ctrl-C in its grpo section and continued to the end."""
+    cli = Cli(tmp_path_factory.mktemp("pipeline"))
+    cli.write("tiny.yaml", TINY)
+    process = cli.start("pipeline", "tiny.yaml")
+    press = lambda p: p.send_signal(signal.SIGINT)  # noqa: E731
+    cli.when(process, "runs/tiny-*/grpo/logs/*/rank-0.log", "", press)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 130, err
+    done = cli("pipeline", "tiny.yaml")
+    assert "grpo" in done.out
+    assert "95 %" in done.out
+    (run,) = (cli.folder / "runs").iterdir()
+    return cli, run
+
+
+def test_sections_lie_side_by_side_and_build_on_each_other(piped: tuple[Cli, Path]) -> None:
+    _, run = piped
+    assert sorted(p.name for p in run.iterdir()) == ["eval", "grpo", "pipeline.json", "sft"]
+    manifests = {
+        name: json.loads((run / name / "manifest.json").read_text()) for name in ("sft", "grpo", "eval")
+    }
+    assert all(m["state"] == "finished" for m in manifests.values())
+    assert manifests["grpo"]["parents"] == {"sft": manifests["sft"]["hash"]}
+    assert set(manifests["eval"]["parents"]) == {"sft", "grpo"}
+    assert manifests["grpo"]["model"].endswith("sft/model")
+    assert len(manifests["sft"]["attempts"]) == 1  # what had finished was not done again
+
+
+def test_before_and_after_stand_side_by_side(piped: tuple[Cli, Path]) -> None:
+    _, run = piped
+    scores = json.loads((run / "eval" / "results.json").read_text())["scores"]
+    assert [s["model"] for s in scores] == ["base", "sft", "grpo"]
+    for score in scores:
+        assert score["problems"] == 20
+        low, high = score["interval"]
+        assert 0 <= low <= score["accuracy"] <= high <= 1
+        assert score["protocol"] == "quick-v1 temperature=1 max_new_tokens=16"
+        assert sum(score["verdicts"].values()) == 20
+    rows = rows_of(next((run / "eval" / "samples").glob("grpo-*.jsonl")))
+    assert {"problem", "gold", "text", "verdict", "extracted", "tokens", "finish_reason"} <= set(rows[0])
+
+
+def test_a_finished_pipeline_is_shown_and_nothing_is_started(piped: tuple[Cli, Path]) -> None:
+    cli, run = piped
+    logs = sorted(run.rglob("attempt-*"))
+    done = cli("pipeline", "tiny.yaml", "--json")
+    assert [s["was_finished"] for s in done.json["sections"]] == [True, True, True]
+    assert sorted(run.rglob("attempt-*")) == logs
+
+
+def test_a_later_section_alone_finds_the_pipelines_result(piped: tuple[Cli, Path]) -> None:
+    cli, run = piped
+    plan = cli("grpo", "tiny.yaml", "--dry-run", "--json").json
+    found = plan["values"]["model_name_or_path"]
+    assert found["value"].endswith("sft/model")
+    assert found["origin"] == "pipeline: result of section sft"
+
+
+def test_an_override_reaches_its_section_only(piped: tuple[Cli, Path]) -> None:
+    cli, run = piped
+    plan = cli("pipeline", "tiny.yaml", "--grpo.learning_rate", "5e-5", "--dry-run", "--json").json
+    rates = {s["section"]: s["values"].get("learning_rate", {}).get("value") for s in plan["sections"]}
+    assert rates == {"sft": 1e-3, "grpo": 5e-5, "eval": None}
+    assert plan["run"] != f"runs/{run.name}"
