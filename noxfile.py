@@ -46,6 +46,18 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("version", ["0.5.2", "0.9.0"])
+def grading(session: nox.Session, version: str) -> None:
+    """The grading tests on the math-verify that lighteval allows and on the newest one."""
+    session.install(
+        "-q", f"math-verify=={version}", "latex2sympy2_extended", "pytest", "psutil", "hypothesis"
+    )
+    session.install("-q", "--no-deps", "-e", ".")
+    session.install("-q", "typer", "rich", "pydantic", "pyyaml", "jinja2", "nvidia-ml-py")
+    session.run("pytest", "tests/grading", *session.posargs)
+
+
+@nox.session
 def catalogue(session: nox.Session) -> None:
     """Take TRL's fields anew from the installed version (`-- --check` only compares)."""
     install(session, "train")

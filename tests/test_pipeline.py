@@ -64,7 +64,7 @@ def test_a_finished_pipeline_is_shown_and_nothing_is_started(piped: tuple[Cli, P
 
 
 def test_a_later_section_alone_finds_the_pipelines_result(piped: tuple[Cli, Path]) -> None:
-    cli, run = piped
+    cli, _ = piped
     plan = cli("grpo", "tiny.yaml", "--dry-run", "--json").json
     found = plan["values"]["model_name_or_path"]
     assert found["value"].endswith("sft/model")

@@ -39,6 +39,14 @@ Simulate = Annotated[
     ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over in a new folder instead of continuing.")]
+Fit = Annotated[bool, typer.Option("--fit", help="Does not fit? Apply the cheapest edit that makes it fit.")]
+Force = Annotated[bool, typer.Option("--force", help="Does not fit? Start all the same.")]
+MaxGpuTemp = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--max-gpu-temp", metavar="C", min=40, max=120, help="Pause while a GPU is this hot, in °C."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, write nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the result only.")]
@@ -98,6 +106,9 @@ def asked_from(
     profile: str | None = None,
     simulate: str | None = None,
     fresh: bool = False,
+    fit: bool = False,
+    force: bool = False,
+    max_gpu_temp: int | None = None,
     renamed: dict[str, str] | None = None,
 ) -> tuple[list[str], Asked]:
     """Sort a command's words into plain ones and overrides.
@@ -121,8 +132,27 @@ def asked_from(
             overrides[key] = overrides.pop(short)
     if config and plain:
         raise UsageError(f"two recipes are named: {plain[0]} and --config {config}", fix="name one of them")
-    asked = Asked(config, section, overrides, gpus, profile, simulate, fresh)
+    asked = Asked(
+        config,
+        section,
+        overrides,
+        gpus,
+        profile,
+        simulate,
+        fresh,
+        fit=fit,
+        force=force,
+        max_gpu_temp=max_gpu_temp,
+    )
     return plain, asked
+
+
+def take(asked: Asked, key: str) -> Any:
+    """Remove a command's own `--key [value]` from the overrides; None when it was not given."""
+    overrides = dict(asked.overrides)
+    found = overrides.pop(key, None)
+    object.__setattr__(asked, "overrides", overrides)
+    return None if found is None else found[0]
 
 
 def with_recipe(plain: list[str], asked: Asked) -> Asked:

@@ -6,9 +6,12 @@ from openr1.cli.common import (
     Config,
     Debug,
     DryRun,
+    Fit,
+    Force,
     Fresh,
     Gpus,
     Json,
+    MaxGpuTemp,
     Profile,
     Quiet,
     SectionName,
@@ -16,6 +19,7 @@ from openr1.cli.common import (
     Words,
     asked_from,
     guarded,
+    take,
     with_recipe,
 )
 
@@ -25,6 +29,7 @@ EXAMPLES = """Examples:
   openr1 grpo tiny-cpu                           the grpo section; starts from the recipe's sft result
   openr1 grpo my.yaml --num_generations 16       override any key of the recipe
   openr1 grpo my.yaml --dry-run --json           the resolved plan, for a program
+  openr1 grpo my.yaml --check-rewards 50         golds, columns, template and rewards, before training
   openr1 grpo --model_name_or_path MODEL --dataset_name problems.jsonl
 
 The same command continues a run that was stopped. Keys are TRL's and transformers' own names.
@@ -40,6 +45,9 @@ def command(
     profile: Profile = None,
     simulate: Simulate = None,
     fresh: Fresh = False,
+    fit: Fit = False,
+    force: Force = False,
+    max_gpu_temp: MaxGpuTemp = None,
     dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -50,6 +58,24 @@ def command(
     from openr1.services import grpo
 
     plain, asked = asked_from(
-        words, config=config, section=section, gpus=gpus, profile=profile, simulate=simulate, fresh=fresh
+        words,
+        config=config,
+        section=section,
+        gpus=gpus,
+        profile=profile,
+        simulate=simulate,
+        fresh=fresh,
+        fit=fit,
+        force=force,
+        max_gpu_temp=max_gpu_temp,
     )
+    rows = take(asked, "check_rewards")
+    if rows is not None:
+        from openr1.cli import rewards_view
+        from openr1.services.check_rewards import DEFAULT_ROWS
+
+        sample = take(asked, "no_sample") is None
+        count = DEFAULT_ROWS if rows is True else int(rows)
+        rewards_view.run(with_recipe(plain, asked), rows=count, sample=sample, json=json)
+        return
     run_stage(grpo, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

@@ -1,39 +1,90 @@
-"""hw-profile on a screen."""
+"""hw-profile on a screen: the machine, what it can train, a recipe's memory as bars, what to mend."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from openr1.cli.printer import Printer
-from openr1.cli.words import gib
-from openr1.hardware import Finding
-from openr1.services.hw_profile import HwReport
+from openr1.cli.words import duration, gib
+from openr1.hardware import Finding, Machine
+from openr1.planning.abilities import METHODS, STAGES, Ability
+from openr1.services.hw_profile import HwReport, Planning
+
+BAR = 30  # characters of the longest bar
+MARKS = {"ok": "ok      ", "warn": "look    ", "fail": "mend    ", "unknown": "unknown "}
+STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "unknown": "dim"}
 
 
-def show(report: HwReport, *, json: bool) -> None:
+def show(report: HwReport, *, json: bool, only_checks: bool = False) -> None:
     printer = Printer(json=json)
     if json:
         printer.data(report.as_dict())
         return
+    if not only_checks:
+        _machine(printer, report.machine)
+    if report.plans:
+        for planning in report.plans:
+            _plan(printer, planning)
+    elif not only_checks:
+        _abilities(printer, report.abilities)
+    for found in report.checks:
+        printer.text(f"{MARKS[found.state]}{found.name}: {found.words}", style=STYLES[found.state])
+        if found.fix and found.state != "ok":
+            printer.text(f"        do  {found.fix}")
+
+
+def show_verified(found: dict[str, Any], *, json: bool) -> None:
+    """Predicted against simulated peaks; the simulation runs the model's own code without weights."""
+    printer = Printer(json=json)
+    if json:
+        printer.data(found)
+        return
     from rich.table import Table
 
-    machine = report.machine
+    table = Table(box=None, pad_edge=False)
+    for name in ("model", "tokens", "checkpointing", "precision", "predicted", "simulated", "error"):
+        table.add_column(name, justify="left" if name in ("model", "precision") else "right")
+    for row in found["rows"]:
+        table.add_row(
+            str(row["model"]),
+            f"{row['tokens']:,}",
+            "on" if row["checkpointing"] else "off",
+            str(row["precision"]),
+            gib(row["predicted_bytes"]),
+            gib(row["simulated_bytes"]),
+            f"{100 * row['error']:+.1f} %",
+        )
+    printer.table(table)
+
+
+def _machine(printer: Printer, machine: Machine) -> None:
+    from rich.table import Table
+
     table = Table(show_header=True, box=None, pad_edge=False)
     for column in ("what", "found", "how it is known"):
         table.add_column(column, style="dim" if column.startswith("how") else None)
     table.add_row("profile", str(machine.profile.value), machine.profile.reason)
-    if machine.gpus:
-        for gpu in machine.gpus:
-            free, total = gib(gpu.free_bytes.value), gib(gpu.total_bytes.value)
-            table.add_row(f"GPU {gpu.index}", f"{gpu.name.value}, {total}, {free} free", gpu.name.reason)
-    else:
+    for gpu in machine.gpus:
+        free, total = gib(gpu.free_bytes.value), gib(gpu.total_bytes.value)
+        table.add_row(f"GPU {gpu.index}", f"{gpu.name.value}, {total}, {free} free", gpu.name.reason)
+        for other in gpu.used_by.value or ():
+            table.add_row("", f"used by {other}", gpu.used_by.reason)
+    if not machine.gpus:
         table.add_row("GPUs", "none", machine.gpus_problem or machine.gpus_reason)
-    table.add_row("CPU", _found(machine.cpu_name), machine.cpu_name.reason)
-    table.add_row("CPU cores", _found(machine.cpu_cores), machine.cpu_cores.reason)
-    table.add_row("CPU features", _found(machine.cpu_features), machine.cpu_features.reason)
-    table.add_row("memory", gib(machine.ram_bytes.value), machine.ram_bytes.reason)
-    table.add_row("memory free", gib(machine.ram_available_bytes.value), machine.ram_available_bytes.reason)
-    table.add_row("disk free", gib(machine.disk_free_bytes.value), machine.disk_free_bytes.reason)
+    for name, finding in (
+        ("driver", machine.driver),
+        ("CPU", machine.cpu_name),
+        ("CPU cores", machine.cpu_cores),
+        ("CPU features", machine.cpu_features),
+    ):
+        if finding.known or name != "driver" or machine.gpus:
+            table.add_row(name, _found(finding), finding.reason)
+    for name, size in (
+        ("memory", machine.ram_bytes),
+        ("memory free", machine.ram_available_bytes),
+        ("disk free", machine.disk_free_bytes),
+    ):
+        table.add_row(name, gib(size.value), size.reason)
     table.add_row("nodes", _found(machine.nodes), machine.nodes.reason)
     printer.table(table)
     packages = machine.packages.value or {}
@@ -48,3 +99,71 @@ def _found(finding: Finding[Any]) -> str:
     if isinstance(value, (tuple, list)):
         return ", ".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _abilities(printer: Printer, cells: tuple[Ability, ...]) -> None:
+    """Models × methods: the most tokens a micro-batch can hold, or a dash."""
+    from rich.table import Table
+
+    if not cells:
+        return
+    by_place = {(c.model, c.stage, c.method): c for c in cells}
+    table = Table(box=None, pad_edge=False, title="What fits: tokens per micro-batch", title_justify="left")
+    table.add_column("model", no_wrap=True)
+    for stage in STAGES:
+        for method in METHODS:
+            table.add_column(f"{stage}\n{method.replace('full, ', '')}", justify="right")
+    for model in dict.fromkeys(c.model for c in cells):
+        marks = [_tokens(by_place[model, stage, method]) for stage in STAGES for method in METHODS]
+        table.add_row(model.split("/")[-1], *marks)
+    printer.text()
+    printer.table(table)
+    printer.text("–: does not fit; --json says why, --for RECIPE shows the bytes by cause", style="dim")
+
+
+def _tokens(cell: Ability) -> str:
+    if cell.tokens is None:
+        return "–"
+    return f"{cell.tokens / 1000:.1f}k" if cell.tokens < 10_000 else f"{cell.tokens // 1000}k"
+
+
+def _plan(printer: Printer, planning: Planning) -> None:
+    plan, refused = planning.plan, planning.refused
+    printer.text()
+    printer.text(f"section {planning.section}", style="bold")
+    if plan is not None:
+        printer.text(f"  {plan.processes} process(es): {plan.processes_reason}")
+        printer.text(f"  sharding {plan.sharding}: {plan.sharding_reason}")
+        for key, chosen in plan.values.items():
+            printer.text(f"  {key} = {chosen.value}  ({chosen.reason})", style="dim")
+        if plan.step_seconds.value:
+            printer.text(
+                f"  a step takes about {duration(plan.step_seconds.value)}: {plan.step_seconds.reason}"
+            )
+        for warning in plan.warnings:
+            printer.note(warning)
+    capacity = plan.capacity_bytes if plan is not None else refused.capacity_bytes if refused else None
+    if planning.memory:
+        _bars(printer, planning.memory, capacity)
+    elif plan is not None:
+        printer.text(f"  memory not known: {plan.memory_reason}")
+    if refused is not None:
+        printer.text(f"  does not fit: {refused.what}", style="bold red")
+        for edit in refused.edits:
+            enough = "makes it fit" if edit.suffices else "helps"
+            printer.text(f"  {enough}, saves {gib(edit.saves_bytes)}:  {edit.flags}   ({edit.words})")
+
+
+def _bars(printer: Printer, memory: dict[str, dict[str, int]], capacity: int | None) -> None:
+    """One bar per phase, as long as its share of the card; under it the bytes by cause."""
+    peaks = {phase: sum(terms.values()) for phase, terms in memory.items()}
+    scale = max([*peaks.values(), capacity or 0]) or 1
+    for phase, terms in memory.items():
+        filled = round(BAR * peaks[phase] / scale)
+        over = capacity is not None and peaks[phase] > capacity
+        limit = f" of {gib(capacity)}" if capacity else ""
+        bar = "█" * filled + "·" * (BAR - filled)
+        printer.text(f"  {phase:<10} {bar} {gib(peaks[phase])}{limit}", style="bold red" if over else None)
+        largest = sorted(terms.items(), key=lambda item: -item[1])
+        causes = ", ".join(f"{name} {gib(size)}" for name, size in largest if size >= 2**20 * 50)
+        printer.text(f"             {causes}", style="dim")

@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
-from openr1.cli.common import Debug, Json, Profile, Simulate, guarded
+from typing import Annotated, Optional
+
+import typer
+
+from openr1.cli.common import Debug, Gpus, Json, Profile, Simulate, guarded
 
 EXAMPLES = """Examples:
 
 \b
-  openr1 hw-profile                              this machine: findings, each with its reason
-  openr1 hw-profile --simulate "RTX 3060"        a machine one does not have
-  openr1 hw-profile --json
+  openr1 hw-profile                              this machine, and what it can train
+  openr1 hw-profile --for qwen0.5b-light         every phase's memory, by cause
+  openr1 hw-profile --simulate "RTX 3060" --for qwen0.5b-light
+  openr1 hw-profile --check                      what to mend, with the command that mends it
+  openr1 hw-profile --verify                     predicted bytes against the real model code, no weights
 """
+Recipe = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--for", metavar="RECIPE", help="Show how this recipe's training sections would run here."),
+]
 
 
 @guarded
 def command(
-    profile: Profile = None, simulate: Simulate = None, json: Json = False, debug: Debug = False
+    recipe: Recipe = None,
+    gpus: Gpus = None,
+    profile: Profile = None,
+    simulate: Simulate = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Look for what is broken; exit 5 if something is.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the memory model with fake tensors.")
+    ] = False,
+    json: Json = False,
+    debug: Debug = False,
 ) -> None:
-    """What this machine is, and which defaults it gets."""
-    from openr1.cli.hardware_view import show
-    from openr1.services.hw_profile import hw_profile
+    """What this machine is, which defaults it gets, and what fits."""
+    from openr1.cli import hardware_view as view
+    from openr1.services import hw_profile as service
 
-    show(hw_profile(simulate=simulate, profile=profile), json=json)
+    if verify:
+        view.show_verified(service.verify(), json=json)
+        return
+    sections = service.sections_of(recipe) if recipe else []
+    report = service.hw_profile(
+        simulate=simulate, profile=profile, sections=sections, with_checks=check, gpus=gpus
+    )
+    view.show(report, json=json, only_checks=check and not recipe)
+    if not report.healthy:
+        raise typer.Exit(5)

@@ -30,14 +30,14 @@ class Live:
     Use as a context manager; `listen` is the listener that services call.
     """
 
-    def __init__(self, printer: Printer) -> None:
+    def __init__(self, printer: Printer, name: str = "") -> None:
         self.printer = printer
         self.silent = printer.json or printer.quiet
         self.console = printer.console(err=True)
         self.terminal = self.console.is_terminal and not self.silent
         self.progress: Progress | None = None
         self.task: TaskID | None = None
-        self.name = ""
+        self.name = name
         self.unit = "step"
         self.total = 0
         self.metrics: dict[str, float] = {}

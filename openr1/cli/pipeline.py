@@ -6,9 +6,12 @@ from openr1.cli.common import (
     Config,
     Debug,
     DryRun,
+    Fit,
+    Force,
     Fresh,
     Gpus,
     Json,
+    MaxGpuTemp,
     Profile,
     Quiet,
     Simulate,
@@ -38,6 +41,9 @@ def command(
     profile: Profile = None,
     simulate: Simulate = None,
     fresh: Fresh = False,
+    fit: Fit = False,
+    force: Force = False,
+    max_gpu_temp: MaxGpuTemp = None,
     dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -47,6 +53,14 @@ def command(
     from openr1.cli.pipeline_view import run_pipeline
 
     plain, asked = asked_from(
-        words, config=config, gpus=gpus, profile=profile, simulate=simulate, fresh=fresh
+        words,
+        config=config,
+        gpus=gpus,
+        profile=profile,
+        simulate=simulate,
+        fresh=fresh,
+        fit=fit,
+        force=force,
+        max_gpu_temp=max_gpu_temp,
     )
     run_pipeline(with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

@@ -6,9 +6,12 @@ from openr1.cli.common import (
     Config,
     Debug,
     DryRun,
+    Fit,
+    Force,
     Fresh,
     Gpus,
     Json,
+    MaxGpuTemp,
     Profile,
     Quiet,
     SectionName,
@@ -40,6 +43,9 @@ def command(
     profile: Profile = None,
     simulate: Simulate = None,
     fresh: Fresh = False,
+    fit: Fit = False,
+    force: Force = False,
+    max_gpu_temp: MaxGpuTemp = None,
     dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -50,6 +56,15 @@ def command(
     from openr1.services import sft
 
     plain, asked = asked_from(
-        words, config=config, section=section, gpus=gpus, profile=profile, simulate=simulate, fresh=fresh
+        words,
+        config=config,
+        section=section,
+        gpus=gpus,
+        profile=profile,
+        simulate=simulate,
+        fresh=fresh,
+        fit=fit,
+        force=force,
+        max_gpu_temp=max_gpu_temp,
     )
     run_stage(sft, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

@@ -28,3 +28,8 @@ def short(value: float) -> str:
     if value and (abs(value) < 1e-3 or abs(value) >= 1e6):
         return f"{value:.1e}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def harmless(text: str) -> str:
+    """A model's text on one line of a terminal: control characters and escapes become dots."""
+    return "".join(c if c.isprintable() else "·" for c in " ".join(text.split()))

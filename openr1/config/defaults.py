@@ -16,7 +16,6 @@ OURS: dict[str, dict[str, tuple[Any, str]]] = {
     "grpo": {
         **_TRAINING,
         "logging_steps": (1, "a GRPO step is long, and its reward is what one watches"),
-        "reward_funcs": (["accuracy", "format"], "the two rewards of DeepSeek-R1-Zero"),
     },
     "eval": {},
     "generate": {},

@@ -5,6 +5,9 @@ from __future__ import annotations
 from openr1.config.yaml_file import scalar
 from openr1.errors import UsageError
 
+COUNTS = ("check_rewards",)  # take a number or nothing
+SWITCHES = ("no_sample",)
+
 
 def parse_overrides(words: list[str]) -> tuple[list[str], dict[str, tuple[object, str]]]:
     """Sort command line words into plain ones and overrides.
@@ -47,11 +50,15 @@ def _is_value(key: str, word: str) -> bool:
     """True when a word after `--key` is its value."""
     if word.startswith("--"):
         return False
+    if key in COUNTS:
+        return word.isdigit()
     return word.lower() in ("true", "false", "null") or not _is_switch(key.rpartition(".")[2])
 
 
 def _is_switch(key: str) -> bool:
     from openr1.config.catalogue import TRAINING_STAGES, fields_of
 
+    if key in SWITCHES:
+        return True
     kinds = [fields_of(stage)[key].kinds for stage in TRAINING_STAGES if key in fields_of(stage)]
     return bool(kinds) and all(set(k) <= {"bool", "none"} for k in kinds)

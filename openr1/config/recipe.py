@@ -122,6 +122,15 @@ def parse(path: Path, command: str) -> Recipe:
     return Recipe(path.stem, path, shared, tuple(sections))
 
 
+def flat_stage(path: Path) -> str | None:
+    """The training stage of a flat file, by the keys that only one stage has; None for one with sections."""
+    top = load(path)
+    if any(key in STAGES or (isinstance(v.value, dict) and "stage" in v.value) for key, v in top.items()):
+        return None
+    only_grpo = [key for key in top if key in keys_of("grpo") - keys_of("sft")]
+    return "grpo" if only_grpo else "sft"
+
+
 def _section(path: Path, name: str, loaded: Loaded, problems: list[RecipeError]) -> Section:
     values: dict[str, Loaded] = loaded.value
     stage = values["stage"].value if "stage" in values else name

@@ -74,6 +74,14 @@ class Resolved:
                 settings[key] = Setting(value, Origin(kind, reason))
         return replace(self, settings=settings)
 
+    def with_edits(self, values: Mapping[str, tuple[Any, str]]) -> Resolved:
+        """A copy in which a person's own values give way where they differ: what `--fit` was asked to do."""
+        settings = dict(self.settings)
+        for key, (value, reason) in values.items():
+            if value != settings[key].value:
+                settings[key] = Setting(value, Origin("plan", f"--fit: {reason}"))
+        return replace(self, settings=settings)
+
 
 def resolve(
     recipe: Recipe,
@@ -101,7 +109,8 @@ def resolve(
 def _defaults(stage: str) -> dict[str, Setting]:
     settings = {k: Setting(v, Origin("default", "openr1")) for k, v in own_defaults(stage).items()}
     for name, known in fields_of(stage).items():
-        settings[name] = Setting(known.default, Origin("default", "TRL"))
+        if name not in settings:  # `reward_funcs` is TRL's name and our list
+            settings[name] = Setting(known.default, Origin("default", "TRL"))
     for key, (value, why) in OURS[stage].items():
         settings[key] = Setting(value, Origin("default", f"openr1: {why}"))
     return settings

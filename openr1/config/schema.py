@@ -44,6 +44,12 @@ class TrainFields(_Fields):
     """Jinja chat template (text or a path) used instead of the tokenizer's own."""
     threads: int | None = Field(None, ge=1)
     """CPU threads per process; probed at the first start and stored when not given."""
+    sharding: Literal["auto", "ddp", "zero2", "zero3"] = "auto"
+    """How ranks share weights and optimizer states; auto takes the first of ddp, zero2, zero3 that fits."""
+    allow_lora: bool = False
+    """Let the plan train LoRA adapters where the whole model does not fit."""
+    max_prompt_length: int | None = Field(None, ge=1)
+    """Longest prompt to plan memory for, in tokens; 512 is assumed when not given. Nothing is cut."""
 
 
 class SftFields(TrainFields):
@@ -53,6 +59,30 @@ class SftFields(TrainFields):
 class GrpoFields(TrainFields):
     """Group relative policy optimisation (DeepSeekMath, arXiv:2402.03300)."""
 
+    reward_funcs: list[str | dict[str, dict[str, Any]]] = ["accuracy", "format"]
+    """Rewards by name, `file.py:function`, `package.module:function`, or `{name: {parameter: value}}`."""
+    reward_compat: Literal["open-r1"] | None = None
+    """`open-r1` takes upstream's exact reward values, its defects included."""
+    cosine_min_value_wrong: float | None = None
+    """cosine reward: value of the longest wrong answer."""
+    cosine_max_value_wrong: float | None = None
+    """cosine reward: value of the shortest wrong answer."""
+    cosine_min_value_correct: float | None = None
+    """cosine reward: value of the longest right answer."""
+    cosine_max_value_correct: float | None = None
+    """cosine reward: value of the shortest right answer."""
+    cosine_max_len: int | None = Field(None, ge=1)
+    """cosine reward: length at which it ends, in tokens (in characters with reward_compat)."""
+    repetition_n_grams: int | None = Field(None, ge=1)
+    """repetition_penalty reward: words per n-gram."""
+    repetition_max_penalty: float | None = Field(None, le=0)
+    """repetition_penalty reward: value when everything repeats."""
+    max_completion_len: int | None = Field(None, ge=1)
+    """soft_overlong_punishment reward: length from which it is -1, in tokens."""
+    soft_punish_cache: int | None = Field(None, ge=0)
+    """soft_overlong_punishment reward: tokens before that over which it falls from 0 to -1."""
+    code_language: str | None = None
+    """code_format reward: language of the fenced block."""
     log_samples: int = Field(16, ge=0)
     """Completions kept per logged step in samples/completions.jsonl; 0 keeps none."""
 
@@ -154,6 +184,20 @@ def own_defaults(stage: str) -> dict[str, Any]:
         info.alias or name: info.get_default(call_default_factory=True)
         for name, info in OWN[stage].model_fields.items()
     }
+
+
+FLAT_REWARD_PARAMETERS = (
+    "cosine_min_value_wrong",
+    "cosine_max_value_wrong",
+    "cosine_min_value_correct",
+    "cosine_max_value_correct",
+    "cosine_max_len",
+    "repetition_n_grams",
+    "repetition_max_penalty",
+    "max_completion_len",
+    "soft_punish_cache",
+    "code_language",
+)
 
 
 def check_own(stage: str, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -123,7 +123,7 @@ def _read(path: Path) -> str:
 
 
 class _Builder:
-    """Turns composed nodes into values. Nodes shared by an alias are built once, so an alias bomb is cheap."""
+    """Turns composed nodes into values. What an alias shares is built once, so an alias bomb is cheap."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from openr1.errors import ComponentFailed, EnvironmentProblem
+from openr1.errors import ComponentFailed, EnvironmentProblem, UsageError
 from openr1.hardware import Machine, detect, forced_profile, simulate
 from openr1.hardware.doctor import Check, Intent, check
 from openr1.hardware.facts import to_plain
@@ -103,6 +103,27 @@ def the_machine(
             machine, gpus=(), gpus_problem=None, gpus_reason="--profile cpu leaves the GPUs alone"
         )
     return replace(machine, profile=found)
+
+
+def sections_of(name: str) -> list[Section]:
+    """The training sections of a recipe, resolved, for `--for RECIPE`.
+
+    Raises:
+        RecipeError: the recipe is refused.
+        UsageError: it trains nothing.
+    """
+    from openr1.config.recipe import find, flat_stage, parse
+    from openr1.config.resolve import resolve
+
+    path = find(name)
+    recipe = parse(path, flat_stage(path) or "pipeline")
+    training = [s for s in recipe.sections if s.stage in ("sft", "grpo")]
+    if not training:
+        raise UsageError(
+            "this recipe has no training section", where=str(path), fix="name one with sft or grpo"
+        )
+    found = [resolve(recipe, section) for section in training]
+    return [Section(one.name, one.stage, one.values, one.explicit) for one in found]
 
 
 def hw_profile(

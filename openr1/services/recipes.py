@@ -16,7 +16,7 @@ ENOUGH_BY_FLAG = {"model_name_or_path", "dataset_name", "tasks"}
 
 def default_recipe(machine: Machine) -> str | None:
     """The recipe a profile starts with when neither file nor flags say what to train."""
-    return {"cpu": "tiny-cpu"}.get(str(machine.profile.value))
+    return {"cpu": "tiny-cpu", "light": "qwen0.5b-light"}.get(str(machine.profile.value), "qwen1.5b-instruct")
 
 
 def no_recipe(command: str, machine: Machine) -> UsageError:

@@ -25,3 +25,9 @@ class Asked:
     profile: str | None = None
     simulate: str | None = None
     fresh: bool = False
+    fit: bool = False
+    """Apply the cheapest edit that makes a plan fit."""
+    force: bool = False
+    """Go on although the plan does not fit."""
+    max_gpu_temp: int | None = None
+    """Pause between steps while a card is at this many °C."""

@@ -14,6 +14,7 @@ from openr1.config.catalogue import TRAINING_STAGES
 from openr1.config.names import keys_of
 from openr1.config.recipe import Recipe, Section
 from openr1.config.resolve import Resolved, as_dict, resolve
+from openr1.config.schema import FLAT_REWARD_PARAMETERS
 from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError
 from openr1.hardware import Machine
 from openr1.launch import command, supervise
@@ -33,6 +34,7 @@ class Prepared:
     run: RunFolder
     plan: dict[str, Any]
     command: command.Command
+    machine: Machine
     notices: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -125,9 +127,11 @@ def prepare_section(
     else:
         plan, notices = {"machine": _machine_key(machine)}, []
     plan = {**plan, "cores": max(1, int(machine.cpu_cores.value or 1)), **(extra_plan or {})}
+    if asked.max_gpu_temp:
+        plan["max_gpu_temp"] = asked.max_gpu_temp
     threads = resolved.values.get("threads")
     launch = command.local(resolved.stage, run.path, threads)
-    return Prepared(resolved, run, plan, launch, (*resolved.notices, *notices))
+    return Prepared(resolved, run, plan, launch, machine, (*resolved.notices, *notices))
 
 
 def _machine_key(machine: Machine) -> str:
@@ -139,6 +143,7 @@ def _machine_key(machine: Machine) -> str:
 def _plan_training(
     resolved: Resolved, run: RunFolder, machine: Machine, asked: Asked, shape_of: str | None
 ) -> tuple[Resolved, dict[str, Any], list[str]]:
+    from openr1.planning import calibration
     from openr1.planning import plan as make_plan
 
     model = resolved[MODEL]
@@ -156,18 +161,31 @@ def _plan_training(
             "no dataset is named", where=resolved.recipe, fix="set dataset_name, or --dataset_name"
         )
     if resolved.stage == "grpo":
-        from openr1.rewards import get_reward_funcs
+        from openr1.rewards import check_reward_funcs
 
-        get_reward_funcs(resolved["reward_funcs"])
+        flat = {key: resolved[key] for key in FLAT_REWARD_PARAMETERS}
+        check_reward_funcs(resolved["reward_funcs"], compat=resolved["reward_compat"], **flat)
     key = _machine_key(machine)
     stored = _stored_plan(run, key)
     if stored:
         values = {k: (v["value"], v["reason"]) for k, v in stored["values"].items()}
         return resolved.with_values("plan", values), stored, []
     settings = {**resolved.values, MODEL: shape_of or resolved[MODEL]}
-    made = make_plan(resolved.stage, settings, machine, explicit=resolved.explicit, gpus=asked.gpus)
+    made = make_plan(
+        resolved.stage,
+        settings,
+        machine,
+        explicit=resolved.explicit,
+        gpus=asked.gpus,
+        fit=asked.fit,
+        force=asked.force,
+        calibration=calibration.load(),
+    )
     values = {name: (chosen.value, chosen.reason) for name, chosen in made.values.items()}
     notices = list(made.warnings)
+    if made.applied:
+        notices.append(f"--fit applied: {' '.join(made.applied)}")
+        resolved = resolved.with_edits({k: v for k, v in values.items() if k in resolved.settings})
     if run.resolved.exists() and run.state not in (None, "finished"):
         notices.append(
             "this machine is not the one the run began on: planned again, at the same global batch"
@@ -196,7 +214,7 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
         return Outcome(
             prepared, found.get("result") or {}, float(found.get("seconds") or 0), was_finished=True
         )
-    _check_launchable(prepared)
+    check_launchable(prepared)
     with locked(run):
         resolved_file.write(run.resolved, resolved, prepared.plan)
         attempt = run.next_attempt()
@@ -209,10 +227,27 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
             _end(run, state, time.time() - start, error=error.as_dict())
             raise
         total = _end(run, "finished", time.time() - start, result=result)
+    _learn(prepared, result)
     return Outcome(prepared, result, total)
 
 
-def _check_launchable(prepared: Prepared) -> None:
+def _learn(prepared: Prepared, result: dict[str, Any]) -> None:
+    """Keep predicted and measured peak and step time: the next plan on this machine is corrected by them."""
+    from openr1.planning import calibration
+
+    if prepared.resolved.stage in TRAINING_STAGES and result.get("peak_bytes"):
+        seen = calibration.observe(
+            prepared.plan,
+            prepared.machine,
+            str(prepared.resolved[MODEL]),
+            result["peak_bytes"],
+            result.get("step_seconds"),
+        )
+        if seen:
+            calibration.save(calibration.load().record(seen))
+
+
+def check_launchable(prepared: Prepared) -> None:
     """Packages that are missing, and what this version does not launch yet, are said before the launch."""
     import importlib.util
 

@@ -1,7 +1,19 @@
 """`python -m openr1.training RUN_FOLDER`: the child process of `openr1 sft` and `openr1 grpo`."""
 
-from openr1.runs.child import main
-from openr1.training.run import train
+from typing import Any
+
+from openr1.runs.child import Child, main
+
+
+def work(child: Child) -> dict[str, Any]:
+    if "check_rewards" in child.config["plan"]:
+        from openr1.training.check_rewards import check
+
+        return check(child)
+    from openr1.training.run import train
+
+    return train(child)
+
 
 if __name__ == "__main__":
-    raise SystemExit(main(train))
+    raise SystemExit(main(work))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import resource
+import shutil
+import statistics
+import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from openr1.hardware.guard import Guard, Limits, Reading, nvml_sensor, wait_until_cool
 from openr1.runs.child import Child
 from openr1.runs.files import append_line, keep_rows, mend_tail, read_lines
 
@@ -22,6 +29,8 @@ class Reporter(TrainerCallback):
         self.child = child
         self.last_tokens = 0.0
         self.last_time = time.time()
+        self.step_ended: float | None = None
+        self.step_seconds: list[float] = []
         self.tokens_before = 0.0  # learnt from in earlier attempts; TRL counts from 0 again in SFT
 
     def on_train_begin(
@@ -42,6 +51,10 @@ class Reporter(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
         self.child.events.send("progress", done=state.global_step)
+        now = time.perf_counter()
+        if self.step_ended is not None:
+            self.step_seconds.append(now - self.step_ended)
+        self.step_ended = now
         if self.child.stop_asked and state.global_step < state.max_steps:
             control.should_save = True
             control.should_training_stop = True
@@ -63,6 +76,11 @@ class Reporter(TrainerCallback):
         append_line(self.child.run.metrics, row)
         self.child.events.send("progress", done=state.global_step, metrics=row)
 
+    def measured(self) -> dict[str, Any]:
+        """What the planner learns from: peak memory (bytes) and the median optimizer step (seconds)."""
+        median = statistics.median(self.step_seconds) if self.step_seconds else None
+        return {"peak_bytes": peak_bytes(), "step_seconds": median}
+
     def _add_speed(self, row: dict[str, Any]) -> None:
         """Real tokens per second since the row before; GRPO's counter survives a restart, SFT's does not."""
         if row["num_tokens"] < self.tokens_before:
@@ -71,3 +89,60 @@ class Reporter(TrainerCallback):
         if elapsed > 0:
             row["tokens_per_second"] = round((row["num_tokens"] - self.last_tokens) / elapsed, 1)
         self.last_tokens, self.last_time = row["num_tokens"], row["time"]
+
+
+def peak_bytes() -> int:
+    """Peak memory of this process so far: reserved by torch on the fullest card, or resident on a CPU."""
+    if torch.cuda.is_available():
+        return max(torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count()))
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resident if sys.platform == "darwin" else resident * 1024
+
+
+class Watchman(TrainerCallback):
+    """Lets the hardware guard look between steps: it warns, waits until a card is cool, or skips a save."""
+
+    def __init__(self, child: Child, guard: Guard, sensor: Callable[[], Reading]) -> None:
+        self.child, self.guard, self.sensor = child, guard, sensor
+        self.skip_save = False
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        self.skip_save = False
+        for advice in self.guard.observe(self.sensor()):
+            self._say(advice.words)
+            self.skip_save = self.skip_save or advice.kind == "skip_save"
+        wait_until_cool(self.guard, self.sensor, self._say, sleep=self._sleep)
+        if self.skip_save:
+            control.should_save = False
+        return control
+
+    def _say(self, words: str) -> None:
+        self.child.events.send("notice", text=words)
+
+    def _sleep(self, seconds: float) -> None:
+        """A pause ends at once when the run is asked to stop."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.child.stop_asked:
+            time.sleep(min(0.2, seconds))
+        if self.child.stop_asked:
+            self.guard.paused = False
+
+
+def watchman(child: Child, model: torch.nn.Module) -> Watchman:
+    """The guard for this machine: temperature and throttling where there is a card, disk space everywhere."""
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    # AdamW keeps two more numbers of the weight's type for every trained one.
+    states = sum(2 * p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    limits = Limits(child.config["plan"].get("max_gpu_temp"), weights + states)
+    return Watchman(child, Guard(limits), _sensor(child))
+
+
+def _sensor(child: Child) -> Callable[[], Reading]:
+    if torch.cuda.is_available():
+        import pynvml
+
+        pynvml.nvmlInit()
+        return nvml_sensor(pynvml, tuple(range(torch.cuda.device_count())), child.run.path)
+    return lambda: Reading(disk_free_bytes=shutil.disk_usage(child.run.path).free)

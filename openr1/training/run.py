@@ -26,7 +26,7 @@ def train(child: Child) -> dict[str, Any]:
     child.events.send("phase", name="loading libraries")
     from trl import get_peft_config, get_quantization_config
 
-    from openr1.training.callbacks import Reporter
+    from openr1.training.callbacks import Reporter, watchman
     from openr1.training.trl_adapter import (
         OpenR1GRPOTrainer,
         OpenR1SFTTrainer,
@@ -51,14 +51,18 @@ def train(child: Child) -> dict[str, Any]:
     }
     trainer: Any
     if stage == "grpo":
-        from openr1.training.grpo import CompletionLog, reward_functions
+        from openr1.training.grpo import CompletionLog, prefills_think, reward_functions
 
-        trainer = OpenR1GRPOTrainer(reward_funcs=reward_functions(values), **shared)
+        prefilled = prefills_think(source, values, dataset[0]["prompt"])
+        rewards = reward_functions(values, prefilled, [dataset[i] for i in range(min(2, len(dataset)))])
+        trainer = OpenR1GRPOTrainer(reward_funcs=rewards, **shared)
         trainer.add_callback(CompletionLog(child, trainer, values["log_samples"]))
     else:
         trainer = OpenR1SFTTrainer(**shared)
     trainer.child, trainer.keep = child, values["save_total_limit"]
-    trainer.add_callback(Reporter(child))
+    reporter = Reporter(child)
+    trainer.add_callback(reporter)
+    trainer.add_callback(watchman(child, trainer.model))
     _threads(child, trainer, args)
 
     checkpoint = _where_to_continue(child)
@@ -71,7 +75,7 @@ def train(child: Child) -> dict[str, Any]:
     child.interruptible = False
     _save_final(child, trainer)
     trainer.end()
-    return _result(trainer, facts)
+    return _result(trainer, facts) | reporter.measured()
 
 
 def _own_template(stage: str, source: str, values: dict[str, Any]) -> Any:

@@ -33,7 +33,7 @@ def test_kill_9_at_random_moments_ends_with_the_same_weights(
         else:
             process.kill()
         process.communicate(timeout=60)
-        gone, alive = psutil.wait_procs(children, timeout=20)
+        _, alive = psutil.wait_procs(children, timeout=20)
         assert not alive, f"seed {seed}, round {number}"
     cli("sft", tiny)
     name = "model/model.safetensors"
