@@ -104,7 +104,7 @@ def rows_of(name: str, config: str | None, split: str) -> Dataset:
                     f"a dataset file ends in {', '.join(FORMATS)}, not `{path.suffix}`", where=name
                 )
             if path.stat().st_size == 0:
-                raise RecipeError("the dataset file is empty", where=name)
+                raise RecipeError("the dataset file is empty", where=name, fix="name a file with rows")
             return load_dataset(kind, data_files=str(path), split="train")
         return load_dataset(name, config, split=split)
     except OpenR1Error:

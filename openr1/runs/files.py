@@ -112,4 +112,8 @@ def os_problem(error: OSError, path: Path | str) -> OpenR1Error:
         return EnvironmentProblem(
             "a file stands where a folder is needed", where=where, fix="choose another --output_dir"
         )
-    return EnvironmentProblem(f"cannot write there: {error.strerror or error}", where=where)
+    return EnvironmentProblem(
+        f"cannot write there: {error.strerror or error}",
+        where=where,
+        fix="choose another place with --output_dir, or OPENR1_RUNS_DIR for all runs",
+    )

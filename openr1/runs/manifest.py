@@ -15,9 +15,19 @@ from openr1.errors import EnvironmentProblem
 from openr1.runs.files import write_json
 
 FORMAT = 1
-PACKAGES = (
-    "torch transformers trl accelerate datasets deepspeed peft vllm lighteval distilabel math-verify".split()
-)
+PACKAGES = [
+    "torch",
+    "transformers",
+    "trl",
+    "accelerate",
+    "datasets",
+    "deepspeed",
+    "peft",
+    "vllm",
+    "lighteval",
+    "distilabel",
+    "math-verify",
+]
 
 
 def now() -> str:

@@ -8,7 +8,7 @@ from openr1.config.resolve import resolve
 from openr1.errors import RecipeError
 from openr1.services.evaluate import label_of
 from openr1.services.hw_profile import the_machine
-from openr1.services.lineage import MODEL, check_model
+from openr1.services.lineage import MODEL, check_dataset, check_model
 from openr1.services.recipes import overrides_for, section_of
 from openr1.services.request import Asked, Listener
 from openr1.services.stage import Outcome, Prepared, execute, locate_run, prepare_section
@@ -36,6 +36,7 @@ def prepare(asked: Asked) -> Prepared:
         )
     if not resolved[MODEL]:
         raise RecipeError("no model is named", fix="openr1 generate --model MODEL --dataset FILE")
+    check_dataset(resolved["dataset_name"], resolved.where("dataset_name"))
     model = check_model(str(resolved[MODEL]), resolved.where(MODEL))
     run = locate_run(recipe, resolved, asked)
     return prepare_section(resolved, run, machine, asked, extra_plan={"model": model})

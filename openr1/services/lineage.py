@@ -82,6 +82,24 @@ def need_finished(recipe: Recipe, parent: Resolved, section: Section) -> RunFold
     return run
 
 
+def check_dataset(name: str | None, where: str) -> None:
+    """A dataset that looks like a local file must be there, and a built-in one must exist.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    if not name:
+        return
+    if name.startswith("builtin:"):
+        from openr1.data.tiny_task import parse_task
+
+        parse_task(name)
+    elif not Path(name).exists() and (
+        name.startswith((".", "/", "~")) or Path(name).suffix in (".jsonl", ".json", ".parquet", ".csv")
+    ):
+        raise RecipeError(f"no such dataset file: {name}", where=where, fix="check the path")
+
+
 def check_model(name: str, where: str) -> str:
     """The model as the children load it; a path that is none is refused here, before anything starts.
 

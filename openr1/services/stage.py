@@ -15,13 +15,21 @@ from openr1.config.names import keys_of
 from openr1.config.recipe import Recipe, Section
 from openr1.config.resolve import Resolved, as_dict, resolve
 from openr1.config.schema import FLAT_REWARD_PARAMETERS
-from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError
+from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError, UsageError
 from openr1.hardware import Machine
 from openr1.launch import command, supervise
 from openr1.runs import manifest, resolved_file
 from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate, locked
-from openr1.services.lineage import MODEL, check_model, need_finished, parent_of, start_from, starts_elsewhere
+from openr1.services.lineage import (
+    MODEL,
+    check_dataset,
+    check_model,
+    need_finished,
+    parent_of,
+    start_from,
+    starts_elsewhere,
+)
 from openr1.services.recipes import overrides_for, recipe_for, section_of
 from openr1.services.request import Asked, Listener
 
@@ -160,6 +168,7 @@ def _plan_training(
         raise RecipeError(
             "no dataset is named", where=resolved.recipe, fix="set dataset_name, or --dataset_name"
         )
+    check_dataset(resolved["dataset_name"], resolved.where("dataset_name"))
     if resolved.stage == "grpo":
         from openr1.rewards import check_reward_funcs
 
@@ -208,13 +217,14 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
     """
     run, resolved = prepared.run, prepared.resolved
     state = run.state
+    if state != "finished":
+        check_launchable(prepared)
     listen({"event": "section", "prepared": prepared, "state": state})
     if state == "finished":
         found = run.manifest or {}
         return Outcome(
             prepared, found.get("result") or {}, float(found.get("seconds") or 0), was_finished=True
         )
-    check_launchable(prepared)
     with locked(run):
         resolved_file.write(run.resolved, resolved, prepared.plan)
         attempt = run.next_attempt()
@@ -251,6 +261,12 @@ def check_launchable(prepared: Prepared) -> None:
     """Packages that are missing, and what this version does not launch yet, are said before the launch."""
     import importlib.util
 
+    if prepared.machine.simulated is not None:
+        raise UsageError(
+            f"{prepared.machine.simulated} is simulated: nothing can run on it",
+            where="--simulate",
+            fix="add --dry-run to see the plan, or leave --simulate out",
+        )
     needed = {"torch", "transformers", "datasets", *prepared.plan.get("requires", [])}
     if prepared.resolved.stage in TRAINING_STAGES:
         needed |= {"trl", "accelerate"}
