@@ -2,8 +2,8 @@
 
     python benchmarks/plot_tiny_run.py runs/tiny-cpu-27cdd97a docs/tiny-run.png
 
-Takes a pipeline's run folder (or the GRPO section's own) and reads its metrics.jsonl. Needs matplotlib, which is
-not among openr1's dependencies: `pip install matplotlib`.
+Takes a pipeline's run folder (or the GRPO section's own) and reads its metrics.jsonl. Needs matplotlib,
+which is not among openr1's dependencies: `pip install matplotlib`.
 """
 
 from __future__ import annotations
@@ -55,15 +55,18 @@ def draw(rows: list[dict[str, Any]], picture: Path, title: str) -> None:
         axis.grid(axis="y", color="#e6e6e6", linewidth=0.8)
         axis.set_axisbelow(True)
         axis.set_xlim(0, steps[-1] + 1)
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.06, rect=(0, 0, 0.995, 1))
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Accuracy and completion length over the GRPO steps of a tiny run.")
+    parser = argparse.ArgumentParser(description="Accuracy and completion length over GRPO steps.")
     parser.add_argument("run", type=Path, help="run folder of `openr1 pipeline tiny-cpu`")
     parser.add_argument("picture", type=Path, help="PNG to write")
-    parser.add_argument("--title", default="openr1 pipeline tiny-cpu: 128 completions per step, temperature 1")
+    parser.add_argument(
+        "--title", default="openr1 pipeline tiny-cpu, 128 completions per step at temperature 1"
+    )
     asked = parser.parse_args()
     draw(metrics_of(asked.run), asked.picture, asked.title)
 
