@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from dataclasses import replace
 from typing import Any
 
 from openr1.cli.live import Live
@@ -14,7 +15,7 @@ from openr1.services.stage import Outcome, Prepared, execute
 
 def run_stage(service: Any, asked: Asked, *, dry_run: bool, json: bool, quiet: bool) -> None:
     """What sft, grpo and generate have in common: prepare, show or run, sum up."""
-    run_prepared(service.prepare(asked), dry_run=dry_run, json=json, quiet=quiet)
+    run_prepared(service.prepare(replace(asked, dry_run=dry_run)), dry_run=dry_run, json=json, quiet=quiet)
 
 
 def run_prepared(prepared: Prepared, *, dry_run: bool, json: bool, quiet: bool) -> None:

@@ -64,6 +64,11 @@ def finished_run(recipe: str, section: str, hash_: str) -> RunFolder | None:
     return None
 
 
+def untrained(recipe: Recipe, parent: Resolved) -> RunFolder:
+    """Where the parent's result will lie, for a dry run before it is trained."""
+    return RunFolder(runs_root() / f"{recipe.name}-{parent.name}-{parent.hash}")
+
+
 def need_finished(recipe: Recipe, parent: Resolved, section: Section) -> RunFolder:
     """The parent's finished run.
 

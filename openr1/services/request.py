@@ -29,5 +29,7 @@ class Asked:
     """Apply the cheapest edit that makes a plan fit."""
     force: bool = False
     """Go on although the plan does not fit."""
+    dry_run: bool = False
+    """Nothing will be started: what a section builds on need not be there yet."""
     max_gpu_temp: int | None = None
     """Pause between steps while a card is at this many °C."""

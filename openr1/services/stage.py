@@ -25,10 +25,12 @@ from openr1.services.lineage import (
     MODEL,
     check_dataset,
     check_model,
+    finished_run,
     need_finished,
     parent_of,
     start_from,
     starts_elsewhere,
+    untrained,
 )
 from openr1.services.recipes import overrides_for, recipe_for, section_of
 from openr1.services.request import Asked, Listener
@@ -83,14 +85,19 @@ def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
     section = section_of(recipe, stage, asked.section)
     overrides = overrides_for(section, asked.overrides, keys_of(stage), strict=True)
     resolved = resolve(recipe, section, overrides=overrides)
+    shape_of, notices = None, [said] if said else []
     if stage in TRAINING_STAGES and not starts_elsewhere(section, dict(overrides)):
         parent = parent_of(recipe, section)
         if parent is not None:
             before = resolved_chain(recipe, parent, asked)
-            resolved = start_from(resolved, before, need_finished(recipe, before, section))
+            done = finished_run(recipe.name, before.name, before.hash)
+            if done is None and asked.dry_run:
+                notices.append(f"section {before.name}, from which this one starts, is not trained yet")
+                shape_of, done = str(resolved[MODEL]), untrained(recipe, before)
+            resolved = start_from(resolved, before, done or need_finished(recipe, before, section))
     run = locate_run(recipe, resolved, asked)
-    prepared = prepare_section(resolved, run, machine, asked)
-    return replace(prepared, notices=((said,) if said else ()) + prepared.notices)
+    prepared = prepare_section(resolved, run, machine, asked, shape_of=shape_of)
+    return replace(prepared, notices=(*notices, *prepared.notices))
 
 
 def resolved_chain(recipe: Recipe, section: Section, asked: Asked) -> Resolved:

@@ -195,3 +195,16 @@ def test_hw_profile_for_a_recipe_and_what_does_not_fit(cli: Cli) -> None:
     ).json
     assert fitted["plan"]["applied"]
     assert fitted["plan"]["fits"] is True
+
+
+def test_a_dry_run_plans_a_section_whose_start_is_not_trained_yet(cli: Cli) -> None:
+    found = cli("grpo", "qwen0.5b-light", "--simulate", "RTX 3060", "--dry-run", "--json").json
+    assert any("not trained yet" in notice for notice in found["notices"])
+    plan = found["plan"]
+    assert plan["fits"] is True
+    values = {key: chosen["value"] for key, chosen in plan["values"].items()}
+    assert values["use_vllm"] is True
+    assert values["vllm_mode"] == "colocate"
+    assert values["dtype"] == "float32"  # fp32 masters at RL learning rates
+    assert values["per_device_train_batch_size"] * values["steps_per_generation"] >= 64  # in flight
+    assert found["values"]["save_steps"]["value"] == 50
