@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
-    from openr1.cli.app import app
+    try:
+        from openr1.cli.app import app
 
-    app(prog_name="openr1")
+        app(prog_name="openr1")
+    except KeyboardInterrupt:  # before a command's own guard is up
+        sys.exit(130)
 
 
 if __name__ == "__main__":

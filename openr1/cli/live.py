@@ -104,7 +104,7 @@ class Live:
             )
         elif event["done"]:
             eta = self._eta(event["done"])
-            left = f"  {eta} left" if eta else ""
+            left = f"  {eta}" if eta else ""
             self.unsaid = f"{self.name}: {self.unit} {event['done']}/{self.total}  {self._info()}{left}"
             if time.monotonic() - self.last_line > PLAIN_EVERY:
                 self._say()
@@ -117,6 +117,8 @@ class Live:
 
     def _on_result(self, event: dict[str, Any]) -> None:
         self._say()
+        if self.progress is not None and self.task is not None:
+            self.progress.update(self.task, info=self._info(), eta="")
         self._close()
 
     def _info(self) -> str:
@@ -125,7 +127,7 @@ class Live:
 
     def _eta(self, done: int) -> str:
         left = self.clock.left(done, self.total)
-        return "" if left is None else duration(left)
+        return "" if left is None else f"{duration(left)} left"
 
     def _line(self, text: str) -> None:
         self.last_line = time.monotonic()
