@@ -77,3 +77,41 @@ def test_an_override_reaches_its_section_only(piped: tuple[Cli, Path]) -> None:
     rates = {s["section"]: s["values"].get("learning_rate", {}).get("value") for s in plan["sections"]}
     assert rates == {"sft": 1e-3, "grpo": 5e-5, "eval": None}
     assert plan["run"] != f"runs/{run.name}"
+
+
+def test_a_plain_override_of_grpo_leaves_its_finished_sft_alone(piped: tuple[Cli, Path]) -> None:
+    cli, _ = piped
+    plan = cli("grpo", "tiny.yaml", "--learning_rate", "3e-4", "--dry-run", "--json").json
+    assert plan["values"]["model_name_or_path"]["value"].endswith("sft/model")
+    assert not any("not trained" in notice for notice in plan["notices"])
+
+
+def test_the_start_of_the_chain_is_the_first_sections(piped: tuple[Cli, Path]) -> None:
+    cli, _ = piped
+    words = (
+        "pipeline",
+        "tiny.yaml",
+        "--model",
+        "builtin:tiny-qwen2?layers=2&hidden=64",
+        "--dry-run",
+        "--json",
+    )
+    sft, grpo, _ = cli(*words).json["sections"]
+    assert sft["values"]["model_name_or_path"]["value"] == "builtin:tiny-qwen2?layers=2&hidden=64"
+    assert grpo["values"]["model_name_or_path"]["value"].endswith("sft/model")
+    assert set(grpo["parents"]) == {"sft"}
+
+
+def test_a_sections_own_override_wins_in_any_order(piped: tuple[Cli, Path]) -> None:
+    cli, _ = piped
+    for words in (("--sft.max_steps", 20, "--max_steps", 2), ("--max_steps", 2, "--sft.max_steps", 20)):
+        sections = cli("pipeline", "tiny.yaml", *words, "--dry-run", "--json").json["sections"]
+        assert [s["values"]["max_steps"]["value"] for s in sections[:2]] == [20, 2]
+
+
+def test_a_run_name_is_not_taken_from_another_configuration(piped: tuple[Cli, Path]) -> None:
+    cli, run = piped
+    name = f"{run.name}/sft"
+    assert cli("sft", "tiny.yaml", "--run_name", name).out.startswith("finished earlier")
+    done = cli("sft", "tiny.yaml", "--run_name", name, "--learning_rate", "1e-5", code=3)
+    assert "another configuration" in done.err

@@ -53,6 +53,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print the result only.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
+# What everybody types first, and the keys they stand for.
+SHORT = {"model": "model_name_or_path", "dataset": "dataset_name"}
+
+
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
     """Turn an error of ours into one message and its exit code, Ctrl-C into 130, a bug into one line."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from openr1.cli.common import (
+    SHORT,
     Config,
     Debug,
     DryRun,
@@ -68,6 +69,7 @@ def command(
         fit=fit,
         force=force,
         max_gpu_temp=max_gpu_temp,
+        renamed=SHORT,
     )
     rows = take(asked, "check_rewards")
     if rows is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from openr1.cli.common import (
+    SHORT,
     Config,
     Debug,
     DryRun,
@@ -66,5 +67,6 @@ def command(
         fit=fit,
         force=force,
         max_gpu_temp=max_gpu_temp,
+        renamed=SHORT,
     )
     run_stage(sft, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

@@ -132,6 +132,7 @@ class _Builder:
         self.constructor = _Loader("")
 
     def top(self, node: yaml.MappingNode) -> dict[str, Loaded]:
+        self.refuse_tag(node)
         found = {}
         for key, value in self.pairs(node):
             line = (
@@ -173,7 +174,8 @@ class _Builder:
             self.open.discard(id(node))
         return self.built[id(node)]
 
-    def _build(self, node: yaml.Node) -> Any:
+    def refuse_tag(self, node: yaml.Node) -> str:
+        """The plain kind of a node; a tag of any other kind is refused and executes nothing."""
         plain = node.tag.removeprefix("tag:yaml.org,2002:")
         if plain not in ("bool", "null", "int", "float", "str", "seq", "map"):
             raise RecipeError(
@@ -181,6 +183,10 @@ class _Builder:
                 where=f"{self.name}:{node.start_mark.line + 1}",
                 fix="write the value without a tag",
             )
+        return plain
+
+    def _build(self, node: yaml.Node) -> Any:
+        plain = self.refuse_tag(node)
         if isinstance(node, yaml.MappingNode):
             return {key.value: self.build(value) for key, value in self.pairs(node)}
         if isinstance(node, yaml.SequenceNode):

@@ -84,7 +84,7 @@ def locate(
     """
     if output_dir:
         path = Path(output_dir)
-        _refuse_other(path, hash_, fresh)
+        refuse_other(path, hash_, fresh)
         return RunFolder(path)
     base = (root or runs_root()) / (f"{name}-{hash_}" if hash_ else name)
     taken = [base, *sorted(base.parent.glob(f"{base.name}-*"), key=_counter)]
@@ -102,19 +102,20 @@ def _counter(path: Path) -> int:
     return int(tail) if tail.isdigit() and len(tail) < 8 else 1
 
 
-def _refuse_other(path: Path, hash_: str, fresh: bool) -> None:
+def refuse_other(path: Path, hash_: str, fresh: bool = False) -> None:
+    """Raises RecipeError when a folder holds something else than a run of this configuration."""
     found = manifest.read(path)
     if found and fresh:
         raise RecipeError(
             "--fresh needs a folder without a run",
             where=str(path),
-            fix="choose another --output_dir, or leave it out",
+            fix="choose another one, or leave it out",
         )
     if found and hash_ and found.get("hash") not in (None, hash_):
         raise RecipeError(
             "this folder holds a run of another configuration",
             where=str(path),
-            fix=f"choose another --output_dir; `diff` against {path / 'resolved.yaml'} shows what differs",
+            fix=f"choose another name or folder, or --fresh; {path / 'resolved.yaml'} says more",
         )
     if path.is_dir() and not found and any(path.iterdir()):
         raise RecipeError(

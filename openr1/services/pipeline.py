@@ -20,7 +20,7 @@ from openr1.runs.folder import RunFolder, locate
 from openr1.services.evaluate import models_of, prepare_eval
 from openr1.services.hw_profile import the_machine
 from openr1.services.lineage import MODEL, parent_of, start_from, starts_elsewhere
-from openr1.services.recipes import default_recipe, no_recipe, overrides_for
+from openr1.services.recipes import check_section_names, default_recipe, no_recipe, overrides_for
 from openr1.services.request import Asked, Listener
 from openr1.services.stage import Outcome, Prepared, execute, prepare_section
 
@@ -113,13 +113,10 @@ def _recipe(asked: Asked, machine: Machine) -> tuple[Recipe, list[str]]:
 
 def _check_overrides(recipe: Recipe, asked: Asked) -> None:
     """An override that reaches no section is a mistake. Where a pipeline is written is not a section's."""
+    check_section_names(recipe, asked.overrides)
     names = {section.name: section.stage for section in recipe.sections}
     for key in asked.overrides:
         name, dot, rest = key.partition(".")
-        if dot and name not in names:
-            raise RecipeError(
-                f"`--{key}` names no section", where="the command line", fix=f"sections: {', '.join(names)}"
-            )
         stage, plain = (names[name], rest) if dot else (None, key)
         known = keys_of(stage) if stage else all_keys()
         if plain not in known:
@@ -129,16 +126,22 @@ def _check_overrides(recipe: Recipe, asked: Asked) -> None:
 
 
 def _resolve(recipe: Recipe, section: Section, asked: Asked) -> Resolved:
+    return resolve(recipe, section, overrides=_overrides(recipe, section, asked))
+
+
+def _overrides(recipe: Recipe, section: Section, asked: Asked) -> dict[str, tuple[Any, str]]:
+    """A section's overrides. `--model_name_or_path` is the start of the whole chain, as the shared key is."""
     mine = {k: v for k, v in asked.overrides.items() if k not in PLACES}
-    overrides = overrides_for(section, mine, keys_of(section.stage), strict=False)
-    return resolve(recipe, section, overrides=overrides)
+    if section.stage in TRAINING_STAGES and parent_of(recipe, section) is not None:
+        mine.pop(MODEL, None)
+    return overrides_for(section, mine, keys_of(section.stage), strict=False)
 
 
 def _chain(recipe: Recipe, resolved: list[Resolved], asked: Asked) -> list[Resolved]:
     """Give every section the hashes of those it builds on, first to last."""
     done: dict[str, Resolved] = {}
     for section, one in zip(recipe.sections, resolved, strict=True):
-        overrides = overrides_for(section, asked.overrides, keys_of(section.stage), strict=False)
+        overrides = _overrides(recipe, section, asked)
         if one.stage in TRAINING_STAGES:
             elsewhere = starts_elsewhere(section, dict(overrides))
             parent = None if elsewhere else parent_of(recipe, section)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from openr1.config.recipe import Recipe, Section, find, parse
-from openr1.errors import UsageError
+from openr1.errors import RecipeError, UsageError
 from openr1.hardware import Machine
 from openr1.services.request import Asked
 
@@ -78,11 +78,17 @@ def overrides_for(
     `--key` reaches every section that knows the key, `--SECTION.key` that one. With `strict`, a plain key
     this section does not know is kept, so that resolving it names the mistake.
     """
-    mine = {}
-    for key, value in overrides.items():
-        name, dot, rest = key.partition(".")
-        if dot and name == section.name:
-            mine[rest] = value
-        elif not dot and (strict or key in known):
-            mine[key] = value
-    return mine
+    plain = {k: v for k, v in overrides.items() if "." not in k and (strict or k in known)}
+    start = f"{section.name}."
+    return plain | {k.removeprefix(start): v for k, v in overrides.items() if k.startswith(start)}
+
+
+def check_section_names(recipe: Recipe, overrides: Mapping[str, tuple[Any, str]]) -> None:
+    """Raises RecipeError for `--NAME.key` where the recipe has no section NAME."""
+    names = [section.name for section in recipe.sections]
+    for key in overrides:
+        name, dot, _ = key.partition(".")
+        if dot and name not in names:
+            raise RecipeError(
+                f"`--{key}` names no section", where="the command line", fix=f"sections: {', '.join(names)}"
+            )

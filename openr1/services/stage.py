@@ -20,7 +20,7 @@ from openr1.hardware import Machine
 from openr1.launch import command, supervise
 from openr1.runs import manifest, resolved_file
 from openr1.runs.files import write_json
-from openr1.runs.folder import RunFolder, locate, locked
+from openr1.runs.folder import RunFolder, locate, locked, refuse_other
 from openr1.services.lineage import (
     MODEL,
     check_dataset,
@@ -32,7 +32,7 @@ from openr1.services.lineage import (
     starts_elsewhere,
     untrained,
 )
-from openr1.services.recipes import overrides_for, recipe_for, section_of
+from openr1.services.recipes import check_section_names, overrides_for, recipe_for, section_of
 from openr1.services.request import Asked, Listener
 
 
@@ -82,6 +82,7 @@ class Outcome:
 def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
     """Prepare the section that `openr1 sft` or `openr1 grpo` runs. Writes nothing."""
     recipe, said = recipe_for(stage, asked, machine)
+    check_section_names(recipe, asked.overrides)
     section = section_of(recipe, stage, asked.section)
     overrides = overrides_for(section, asked.overrides, keys_of(stage), strict=True)
     resolved = resolve(recipe, section, overrides=overrides)
@@ -89,8 +90,7 @@ def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
     if stage in TRAINING_STAGES and not starts_elsewhere(section, dict(overrides)):
         parent = parent_of(recipe, section)
         if parent is not None:
-            before = resolved_chain(recipe, parent, asked)
-            done = finished_run(recipe.name, before.name, before.hash)
+            before, done = _finished_parent(recipe, parent, asked)
             if done is None and asked.dry_run:
                 notices.append(f"section {before.name}, from which this one starts, is not trained yet")
                 shape_of, done = str(resolved[MODEL]), untrained(recipe, before)
@@ -98,6 +98,21 @@ def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
     run = locate_run(recipe, resolved, asked)
     prepared = prepare_section(resolved, run, machine, asked, shape_of=shape_of)
     return replace(prepared, notices=(*notices, *prepared.notices))
+
+
+def _finished_parent(recipe: Recipe, parent: Section, asked: Asked) -> tuple[Resolved, RunFolder | None]:
+    """The parent and its finished run: one with the same overrides, else one with its own alone.
+
+    `openr1 sft R --seed 1` and `openr1 grpo R --seed 1` belong together, but `--learning_rate 1e-5` given
+    to grpo is grpo's.
+    """
+    own = {key: value for key, value in asked.overrides.items() if "." in key}
+    chains = [resolved_chain(recipe, parent, a) for a in (asked, replace(asked, overrides=own))]
+    for before in chains:
+        done = finished_run(recipe.name, before.name, before.hash)
+        if done is not None:
+            return before, done
+    return chains[0], None
 
 
 def resolved_chain(recipe: Recipe, section: Section, asked: Asked) -> Resolved:
@@ -117,7 +132,9 @@ def locate_run(recipe: Recipe, resolved: Resolved, asked: Asked, within: Path | 
         return RunFolder(within / resolved.name)
     values = resolved.values
     if values.get("run_name"):
-        return locate(values["run_name"], "", output_dir=values.get("output_dir"), fresh=asked.fresh)
+        run = locate(values["run_name"], "", output_dir=values.get("output_dir"), fresh=asked.fresh)
+        refuse_other(run.path, resolved.hash)
+        return run
     name = resolved.name if resolved.name == recipe.name else f"{recipe.name}-{resolved.name}"
     return locate(name, resolved.hash, output_dir=values.get("output_dir"), fresh=asked.fresh)
 
@@ -226,13 +243,14 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
     state = run.state
     if state != "finished":
         check_launchable(prepared)
-    listen({"event": "section", "prepared": prepared, "state": state})
     if state == "finished":
+        listen({"event": "section", "prepared": prepared, "state": state})
         found = run.manifest or {}
         return Outcome(
             prepared, found.get("result") or {}, float(found.get("seconds") or 0), was_finished=True
         )
     with locked(run):
+        listen({"event": "section", "prepared": prepared, "state": state})
         resolved_file.write(run.resolved, resolved, prepared.plan)
         attempt = run.next_attempt()
         _begin(prepared, attempt)

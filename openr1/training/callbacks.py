@@ -31,7 +31,6 @@ class Reporter(TrainerCallback):
         self.last_time = time.time()
         self.step_ended: float | None = None
         self.step_seconds: list[float] = []
-        self.tokens_before = 0.0  # learnt from in earlier attempts; TRL counts from 0 again in SFT
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -41,8 +40,7 @@ class Reporter(TrainerCallback):
         # Steps after the checkpoint are done again, and would stand there twice.
         for file in (metrics, self.child.run.samples / "completions.jsonl"):
             keep_rows(file, lambda row: row.get("step", 0) <= state.global_step)
-        self.tokens_before = max((row.get("num_tokens") or 0 for row in read_lines(metrics)), default=0)
-        self.last_tokens = self.tokens_before
+        self.last_tokens = max((row.get("num_tokens") or 0 for row in read_lines(metrics)), default=0)
         self.last_time = time.time()
         self.child.interruptible = False
         self.child.events.send("start", total=state.max_steps, done=state.global_step, unit="step")
@@ -82,9 +80,7 @@ class Reporter(TrainerCallback):
         return {"peak_bytes": peak_bytes(), "step_seconds": median}
 
     def _add_speed(self, row: dict[str, Any]) -> None:
-        """Real tokens per second since the row before; GRPO's counter survives a restart, SFT's does not."""
-        if row["num_tokens"] < self.tokens_before:
-            row["num_tokens"] += self.tokens_before
+        """Real tokens per second since the row before."""
         elapsed = row["time"] - self.last_time
         if elapsed > 0:
             row["tokens_per_second"] = round((row["num_tokens"] - self.last_tokens) / elapsed, 1)

@@ -4,12 +4,14 @@ Differences from stock TRL 1.16, each for a reason:
 - a checkpoint is sealed before older ones are removed (transformers removes first: a kill in between could
   leave none that is whole);
 - GRPO's micro-step counter continues after a restart (TRL starts it at 0, so with more micro-steps per
-  rollout than per optimizer step the rollouts fall on other steps than before).
+  rollout than per optimizer step the rollouts fall on other steps than before);
+- SFT's count of tokens continues too.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from trl.scripts.utils import get_dataset  # noqa: F401  (the contract test chec
 from openr1.config.catalogue import fields_of
 from openr1.errors import RecipeError
 from openr1.runs.child import Child
+from openr1.runs.files import write_json
 from openr1.training.checkpoints import rotate, seal
 
+COUNTERS = "openr1-counters.json"
 CONFIGS: dict[str, type] = {"sft": SFTConfig, "grpo": GRPOConfig}
 
 
@@ -76,11 +80,16 @@ class Sealed:
     child: Child
     keep: int | None = None
 
+    def beside_the_checkpoint(self) -> dict[str, int]:
+        """Counters that the trainer itself would start at 0 again."""
+        return {}
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
         if self.args.should_save:  # type: ignore[attr-defined]
             step = self.state.global_step  # type: ignore[attr-defined]
             folder = Path(self.args.output_dir)  # type: ignore[attr-defined]
+            write_json(folder / f"checkpoint-{step}" / COUNTERS, self.beside_the_checkpoint())
             seal(folder / f"checkpoint-{step}")
             for _ in rotate(folder, self.keep):
                 pass
@@ -88,7 +97,18 @@ class Sealed:
 
 
 class OpenR1SFTTrainer(Sealed, SFTTrainer):
-    """SFTTrainer with sealed checkpoints."""
+    """SFTTrainer with sealed checkpoints whose count of tokens goes on after a restart."""
+
+    _total_train_tokens: int
+
+    def beside_the_checkpoint(self) -> dict[str, int]:
+        return {"num_tokens": self._total_train_tokens}
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            kept = json.loads((Path(checkpoint) / COUNTERS).read_text(encoding="utf-8"))
+            self._total_train_tokens = kept["num_tokens"]
 
 
 class OpenR1GRPOTrainer(Sealed, GRPOTrainer):

@@ -31,6 +31,7 @@ PARENT = [
     ("sft tiny.yaml --learnin_rate 1", 3, ["the command line", "`learning_rate`"]),
     ("pipeline tiny.yaml --grpo.bta 1", 3, ["`beta`"]),
     ("pipeline tiny.yaml --rl.beta 1", 3, ["names no section", "sft, grpo, eval"]),
+    ("sft tiny.yaml --grpox.beta 1", 3, ["names no section"]),
     ("sft tiny.yaml --section nope", 2, ["no section `nope`", "sft, grpo, eval"]),
     ("sft tiny.yaml --section grpo", 2, ["openr1 grpo tiny.yaml --section grpo"]),
     ("sft tiny.yaml --model_name_or_path ./nothing", 3, ["no model at", "--model_name_or_path"]),

@@ -81,6 +81,7 @@ def test_anchors_are_allowed_and_an_alias_bomb_is_cheap(tmp_path: Path) -> None:
         (b"\x00\x01\x02", "not a text file", None),
         (b"a: !!python/object/apply:os.system ['echo hi']\n", "not allowed in a recipe", 1),
         (b"a: &x [*x]\n", "holds itself", 1),
+        (b"sft: !!python/object:os.system {}\n", "not allowed in a recipe", 1),
         (b"? [a, b]\n: 1\n", "plain word", 1),
         (b"base: &b {x: 1}\nsft:\n  <<: *b\n", "merge keys", 3),
     ],
