@@ -6,7 +6,12 @@ python3 -m pip install nox && python3 -m nox -s tests    what .ci/run calls
 
 from __future__ import annotations
 
+import shutil
+
 import nox
+
+# The versions that belong together on this machine.
+CONSTRAINTS = "constraints-cuda.txt" if shutil.which("nvidia-smi") else "constraints-cpu.txt"
 
 nox.options.sessions = ["tests"]
 nox.options.reuse_existing_virtualenvs = True
@@ -18,7 +23,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB
 
 def install(session: nox.Session, extras: str) -> None:
     """The project with extras, at the versions that are known to work together."""
-    session.install("-q", "-c", "constraints-cpu.txt", "-e", f".[{extras}]")
+    session.install("-q", "-c", CONSTRAINTS, "-e", f".[{extras}]")
 
 
 @nox.session

@@ -1,6 +1,6 @@
 """Grading against the stock tool: a serial math-verify loop and our pool, side by side in one run.
 
-    python benchmarks/grading.py [--golds FILE.jsonl ...] [--pairs 1000] [--workers 2] [--json OUT]
+    python benchmarks/grading.py [--golds FILE.jsonl ...] [--pairs 1200] [--workers 2] [--json OUT]
 
 All pairs are distinct and the cache is off. Part 1 is clean data: real golds with right, wrong and
 malformed answers. Part 2 is the same with 2 % pathological answers, every kind in turn. The serial
@@ -172,7 +172,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--golds", nargs="*", default=[], help="JSONL files with a column `answer`")
-    parser.add_argument("--pairs", type=int, default=1_000)
+    parser.add_argument("--pairs", type=int, default=1_200)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
         "--give-up", type=float, default=60.0, help="seconds after which the stock loop is cut"

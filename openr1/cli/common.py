@@ -124,13 +124,15 @@ def asked_from(
         The plain words (a recipe, task names), and the request.
 
     Raises:
-        UsageError: more plain words than a recipe, where `config` names one already.
+        UsageError: more plain words than a recipe, where `config` names one already; a flag that this
+            command does not have.
     """
     from openr1.config.overrides import parse_overrides
     from openr1.errors import UsageError
     from openr1.services.request import Asked
 
     plain, overrides = parse_overrides(words or [])
+    _refuse_mistyped_flags(overrides, renamed or {})
     for short, key in (renamed or {}).items():
         if short in overrides:
             overrides[key] = overrides.pop(short)
@@ -151,6 +153,37 @@ def asked_from(
     return plain, asked
 
 
+# The flags of the commands that take `--KEY VALUE`; a word that is nearer to one of these than to any key is
+# a mistyped flag.
+FLAGS = ["config", "section", "gpus", "profile", "simulate", "fresh", "fit", "force", "max_gpu_temp"]
+FLAGS += ["dry_run", "json", "quiet", "debug", "help"]
+
+
+def _refuse_mistyped_flags(overrides: dict[str, Any], renamed: dict[str, str]) -> None:
+    from difflib import SequenceMatcher
+
+    from openr1.config.names import all_keys, nearest
+    from openr1.config.overrides import COUNTS, SWITCHES
+    from openr1.errors import UsageError
+
+    known = all_keys() | set(renamed) | set(COUNTS) | set(SWITCHES)
+    for word in overrides:
+        flag = nearest(word, FLAGS) if "." not in word and word not in known else None
+        if flag is None:
+            continue
+        key = nearest(word, known)
+        alike = [SequenceMatcher(None, word, other).ratio() for other in (flag, key or "")]
+        if alike[0] >= alike[1]:
+            flag, typed = (name.replace("_", "-") for name in (flag, word))
+            if flag == typed:
+                raise UsageError(
+                    f"this command has no `--{flag}`", where="the command line", fix="leave it out"
+                )
+            raise UsageError(
+                f"unknown option `--{typed}`", where="the command line", fix=f"did you mean `--{flag}`?"
+            )
+
+
 def take(asked: Asked, key: str) -> Any:
     """Remove a command's own `--key [value]` from the overrides; None when it was not given."""
     overrides = dict(asked.overrides)
@@ -169,6 +202,8 @@ def with_recipe(plain: list[str], asked: Asked) -> Asked:
 
     from openr1.errors import UsageError
 
+    if "" in plain:
+        raise UsageError("the recipe's name is empty", fix="is a variable unset?")
     if len(plain) > 1:
         raise UsageError(
             f"one recipe at a time, not {len(plain)}: {' '.join(plain)}",

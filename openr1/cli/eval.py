@@ -60,11 +60,12 @@ def command(
 
     plain, asked = asked_from(
         words,
+        config=config,
         section=section,
         profile=profile,
         simulate=simulate,
         fresh=fresh,
         renamed={"model": "model_name_or_path"},
     )
-    prepared = evaluate.prepare([config] if config else plain, asked)
+    prepared = evaluate.prepare(plain, asked)
     run_prepared(prepared, dry_run=dry_run, json=json, quiet=quiet)

@@ -43,7 +43,7 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Sample completions for the rows of a dataset, into a JSONL file."""
+    """Sample completions for a dataset's rows into a JSONL file."""
     from openr1.cli.stage_view import run_stage
     from openr1.services import generate
 

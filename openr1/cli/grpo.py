@@ -54,7 +54,7 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Reinforcement learning with verifiable rewards: GRPO, as in DeepSeek-R1."""
+    """Reinforcement learning with verifiable rewards (GRPO)."""
     from openr1.cli.stage_view import run_stage
     from openr1.services import grpo
 

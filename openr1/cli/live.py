@@ -73,6 +73,10 @@ class Live:
             self._line(self.unsaid)
         self.unsaid = ""
 
+    def _on_pipeline(self, event: dict[str, Any]) -> None:
+        for notice in event["plan"].notices:
+            self.printer.note(notice)
+
     def _on_phase(self, event: dict[str, Any]) -> None:
         self._say()
         if self.terminal:

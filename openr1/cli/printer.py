@@ -67,4 +67,9 @@ class Printer:
                 console.print(f"  at  {problem.where}", markup=False, soft_wrap=True)
             if problem.fix:
                 console.print(f"  do  {problem.fix}", markup=False, soft_wrap=True)
+            for edit in getattr(problem, "edits", ())[1:]:
+                enough = "or" if edit.suffices else "helps"
+                console.print(f"  {enough:<5} {edit.flags}  ({edit.words})", markup=False, soft_wrap=True)
+            if getattr(problem, "edits", ()):
+                console.print("  or    --fit applies the first that suffices; --force starts all the same")
         sys.stderr.flush()

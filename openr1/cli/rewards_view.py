@@ -27,7 +27,7 @@ def run(asked: Asked, *, rows: int, sample: bool, json: bool) -> None:
 def show(printer: Printer, report: dict[str, Any]) -> None:
     from rich.table import Table
 
-    printer.text(f"{report['rows']} rows looked at, gold answers in `{report['gold_column']}`", style="bold")
+    printer.text(f"{report['rows']} rows looked at; columns: {report['columns']}", style="bold")
     for gold in report["gold_problems"][:SHOWN]:
         printer.text(
             f"  row {gold['row'] + 1}: the gold `{gold['gold'][:60]}` cannot be used: {gold['reason']}"

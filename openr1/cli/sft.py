@@ -52,7 +52,7 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Supervised fine-tuning: teach a model from worked conversations."""
+    """Supervised fine-tuning on worked conversations."""
     from openr1.cli.stage_view import run_stage
     from openr1.services import sft
 

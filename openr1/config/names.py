@@ -56,7 +56,7 @@ def explain_unknown(key: str, stage: str | None) -> str:
     near = nearest(key, known)
     if near:
         return f"did you mean `{near}`?"
-    kinds = "TRL's and transformers' own names, and openr1's" if stage in TRAINING_STAGES else "openr1's own"
-    return (
-        f"remove it; the keys of a {stage or 'recipe'} section are {kinds} (openr1 {stage or 'sft'} --help)"
-    )
+    if stage is None or stage in TRAINING_STAGES:
+        lists = f"openr1 {stage or 'sft'} RECIPE --dry-run lists them"
+        return f"remove it; keys are TRL's and transformers' own names, and openr1's ({lists})"
+    return f"remove it; {stage} sections know: {', '.join(sorted(known))}"

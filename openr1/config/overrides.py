@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from openr1.config.yaml_file import scalar
 from openr1.errors import UsageError
 
@@ -20,7 +22,7 @@ def parse_overrides(words: list[str]) -> tuple[list[str], dict[str, tuple[object
         The plain words, and key -> (value, the text as typed).
 
     Raises:
-        UsageError: one key given two different values, or a word that is an empty `--`.
+        UsageError: one key given two different values, an empty `--`, or a short option like `-x`.
     """
     plain: list[str] = []
     found: dict[str, tuple[object, str]] = {}
@@ -28,6 +30,12 @@ def parse_overrides(words: list[str]) -> tuple[list[str], dict[str, tuple[object
     while rest:
         word = rest.pop(0)
         if not word.startswith("--"):
+            if re.match("-[A-Za-z]", word):
+                raise UsageError(
+                    f"unknown option `{word}`",
+                    where="the command line",
+                    fix="options are written --key value",
+                )
             plain.append(word)
             continue
         name, equals, text = word[2:].partition("=")

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from openr1.config.bounds import out_of_bounds
 from openr1.config.catalogue import fields_of
 from openr1.config.defaults import OURS
 from openr1.config.names import explain_unknown, keys_of, nearest
@@ -171,6 +172,10 @@ def _typed(stage: str, asked: _Asked) -> tuple[dict[str, Any], dict[str, str]]:
             typed[key] = upstream[key].check(value, loaded.raw)
         except ValueError as error:
             wrong[key] = str(error)
+            continue
+        reason = out_of_bounds(key, typed[key])
+        if reason:
+            wrong[key] = reason
     good, bad = check_own(stage, own_values)
     return typed | good, wrong | bad
 

@@ -86,6 +86,11 @@ class GrpoFields(TrainFields):
     log_samples: int = Field(16, ge=0)
     """Completions kept per logged step in samples/completions.jsonl; 0 keeps none."""
 
+    @field_validator("reward_funcs", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, (str, dict)) else value
+
 
 class SamplingFields(_Fields):
     """How completions are drawn."""

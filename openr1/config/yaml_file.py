@@ -82,7 +82,9 @@ def load(path: Path) -> dict[str, Loaded]:
         raise RecipeError(f"not valid YAML: {str(error).splitlines()[0]}", where=str(path)) from None
     if node is None:
         raise RecipeError(
-            "the recipe is empty", where=str(path), fix="openr1 sft --help shows how a recipe begins"
+            "the recipe is empty",
+            where=str(path),
+            fix="write its keys as `key: value` lines; openr1 sft tiny-cpu --dry-run shows a whole one",
         )
     if not isinstance(node, yaml.MappingNode):
         kind = "list" if isinstance(node, yaml.SequenceNode) else "single value"

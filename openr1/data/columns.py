@@ -36,7 +36,18 @@ def find_column(columns: Sequence[str], names: Sequence[str], asked: str | None,
 
 
 def as_messages(value: Any, system: str | None) -> list[dict[str, str]]:
-    """A prompt as a message list: text becomes a user turn; a system message goes first if there is none."""
+    """A prompt as a message list: text becomes a user turn; a system message goes first if there is none.
+
+    Raises:
+        RecipeError: it is neither text nor messages.
+    """
+    is_list = isinstance(value, (list, tuple)) and all(isinstance(m, dict) and "role" in m for m in value)
+    if not (isinstance(value, str) or (is_list and value)):
+        shown = "nothing" if value in (None, [], ()) else repr(value)[:60]
+        raise RecipeError(
+            f"a prompt must be text, or messages with role and content; here is {shown}",
+            fix="mend or remove the row, or name another column",
+        )
     messages = [{"role": "user", "content": value}] if isinstance(value, str) else list(value)
     if system and not (messages and messages[0]["role"] == "system"):
         messages.insert(0, {"role": "system", "content": system})
@@ -72,6 +83,8 @@ def sft_mapper(
             answer = row["completion"]
             if isinstance(answer, str):
                 answer = [{"role": "assistant", "content": answer}]
+            elif not answer:
+                raise RecipeError("the completion is missing", fix="mend or remove the row")
             return {"prompt": as_messages(row[source], system), "completion": answer}
 
         return pair, f"{source} → prompt, completion → completion (only the completion is learnt)"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openr1.data import tiny_task
-from openr1.data.columns import grpo_mapper, sft_mapper
+from openr1.data.columns import Row, grpo_mapper, sft_mapper
 from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError
 
 if TYPE_CHECKING:
@@ -84,8 +85,21 @@ def _mapped(stage: str, name: str, raw: Dataset, values: dict[str, Any]) -> tupl
     except RecipeError as error:
         error.where = error.where or name
         raise
-    mapped = raw.map(mapper, remove_columns=drop)
+    mapped = raw.map(_checked(mapper, name), with_indices=True, remove_columns=drop)
     return mapped, words
+
+
+def _checked(mapper: Callable[[Row], Row], name: str) -> Callable[[Row, int], Row]:
+    """The mapper; a row that it refuses is named by its number, from 1."""
+
+    def row_of(row: Row, index: int) -> Row:
+        try:
+            return mapper(row)
+        except RecipeError as error:
+            error.where = f"{name}, row {index + 1}"
+            raise
+
+    return row_of
 
 
 def rows_of(name: str, config: str | None, split: str) -> Dataset:
@@ -117,7 +131,12 @@ def _explain(error: Exception, name: str, file: Path | None) -> OpenR1Error:
     """The datasets library's many exceptions as the few things that can be wrong."""
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if file is not None:
-        return broken_row(file) or RecipeError(f"the dataset cannot be read: {text}", where=str(file))
+        if "corresponds to no data" in text:
+            return RecipeError("the dataset has no rows", where=str(file), fix="name a file with rows")
+        kind = FORMATS[file.suffix]
+        return broken_row(file) or RecipeError(
+            f"the dataset cannot be read: {text}", where=str(file), fix=f"is it really {kind}?"
+        )
     kinds = {cls.__name__ for cls in type(error).__mro__}
     if kinds & {"ConnectionError", "OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError"}:
         return EnvironmentProblem(
@@ -132,7 +151,8 @@ def _explain(error: Exception, name: str, file: Path | None) -> OpenR1Error:
             fix="check the spelling, or `hf auth login` if it is private",
         )
     if isinstance(error, ValueError):
-        return RecipeError(f"the dataset cannot be loaded: {text}", where=name)
+        other = "name another split, or one file of the dataset" if text.startswith("Unknown split") else None
+        return RecipeError(f"the dataset cannot be loaded: {text}", where=name, fix=other)
     return EnvironmentProblem(f"the dataset cannot be loaded: {type(error).__name__}: {text}", where=name)
 
 
@@ -146,12 +166,22 @@ def broken_row(file: Path) -> RecipeError | None:
                 continue
             try:
                 row = json.loads(line)
+            except UnicodeDecodeError:
+                return RecipeError(
+                    "this row is not text (JSON Lines is UTF-8)",
+                    where=f"{file}:{number}",
+                    fix="is this another kind of file?",
+                )
             except ValueError as error:
                 return RecipeError(
                     f"this row is not JSON: {error}", where=f"{file}:{number}", fix="mend or remove the row"
                 )
             if not isinstance(row, dict):
-                return RecipeError("a row is a JSON object {…}", where=f"{file}:{number}")
+                return RecipeError(
+                    "a row must be a JSON object",
+                    where=f"{file}:{number}",
+                    fix='write it as {"prompt": …, "completion": …}',
+                )
     return None
 
 

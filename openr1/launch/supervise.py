@@ -18,6 +18,7 @@ from openr1.launch.command import Command, with_parent
 from openr1.runs import events
 
 OnEvent = Callable[[dict[str, Any]], None]
+AGAIN = "the same command continues"
 TICK = 0.5  # seconds between two looks at the clock while the child is silent
 
 
@@ -60,8 +61,8 @@ def run(command: Command, log: Path, on_event: OnEvent) -> dict[str, Any]:
     finally:
         os.close(read_end)
         kill_group(process)
-    if stop.asked and last.get("event") != "result":
-        raise Interrupted("stopped")
+    if stop.asked and "event" not in last:  # it was killed, or ended before it could say how
+        raise Interrupted("stopped", fix=AGAIN)
     return _outcome(process.returncode, last, log)
 
 
@@ -127,7 +128,10 @@ def _outcome(code: int, last: dict[str, Any], log: Path) -> dict[str, Any]:
         return {k: v for k, v in last.items() if k not in ("event", "time")}
     if last.get("event") == "error":
         error = from_dict(last)
-        error.where = error.where or str(log)
+        if isinstance(error, Interrupted):
+            error.fix = AGAIN
+        else:
+            error.where = error.where or str(log)
         raise error
     if code == -signal.SIGKILL:
         raise OutOfMemory(

@@ -341,14 +341,14 @@ def _problems(report: CheckReport) -> list[str]:
         for name, columns in report.missing_columns.items()
     ]
     if report.gold_problems:
-        shown = ", ".join(str(p.row) for p in report.gold_problems[:10])
+        shown = ", ".join(str(p.row + 1) for p in report.gold_problems[:10])
         more = ", …" if len(report.gold_problems) > 10 else ""
         said.append(
             f"{len(report.gold_problems)} of {report.rows} golds do not parse (rows {shown}{more}): "
             f"{report.gold_problems[0].reason}"
         )
     if report.long_prompts:
-        shown = ", ".join(map(str, report.long_prompts[:10]))
+        shown = ", ".join(str(row + 1) for row in report.long_prompts[:10])
         said.append(
             f"{len(report.long_prompts)} prompts are longer than the context leaves room for (rows {shown})"
         )

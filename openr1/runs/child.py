@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import re
 import signal
@@ -52,6 +53,7 @@ def main(work: Callable[[Child], dict[str, Any]]) -> int:
     """Run `work` for the run folder named on the command line; report; return the exit code."""
     _die_with_parent()
     child = Child(RunFolder(Path(sys.argv[1])))
+    logging.getLogger("openr1").addHandler(_Notices(child.events))
     signal.signal(signal.SIGTERM, child.on_stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; it sends SIGTERM
     try:
@@ -67,6 +69,17 @@ def main(work: Callable[[Child], dict[str, Any]]) -> int:
     child.interruptible = False
     child.events.send("result", **result)
     return 0
+
+
+class _Notices(logging.Handler):
+    """Hands what our rooms warn about to the parent, which shows it; the log has it too."""
+
+    def __init__(self, events: Events) -> None:
+        super().__init__(logging.WARNING)
+        self._events = events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._events.send("notice", text=record.getMessage())
 
 
 def _die_with_parent() -> None:

@@ -14,7 +14,7 @@ from openr1.errors import RecipeError, UsageError
 from openr1.evaluation.tasks import task_named
 from openr1.hardware import Machine
 from openr1.services.hw_profile import the_machine
-from openr1.services.lineage import MODEL, check_model, finished_run
+from openr1.services.lineage import MODEL, check_data_file, check_model, finished_run, placed
 from openr1.services.recipes import overrides_for, recipe_for, section_of
 from openr1.services.request import Asked, Listener
 from openr1.services.stage import (
@@ -75,22 +75,43 @@ def prepare_eval(
     if not resolved["tasks"]:
         raise UsageError("no task is named", fix="openr1 eval math_500")
     for name in resolved["tasks"]:
-        task_named(name)
-    if resolved["dataset"] and not Path(resolved["dataset"]).exists():
-        raise RecipeError("no such dataset file", where=resolved["dataset"], fix="check the path")
+        with placed(resolved.where("tasks")):
+            task_named(name)
+    if resolved["dataset"]:
+        check_data_file(resolved["dataset"], resolved.where("dataset"))
     listed = {"models": [model.as_dict() for model in models]}
     return prepare_section(resolved, run, machine, asked, extra_plan=listed)
 
 
 def _recipe(words: Sequence[str], asked: Asked, machine: Machine) -> tuple[Recipe, Section]:
     """Task names need no file; a file or a shipped recipe's name is a recipe."""
-    if len(words) == 1 and (words[0].endswith((".yaml", ".yml")) or words[0] in shipped()):
-        recipe, _ = recipe_for("eval", replace(asked, recipe=words[0]), machine)
+    recipes = [asked.recipe] if asked.recipe else [w for w in words if _is_recipe(w)]
+    if recipes and len(words) > 1:
+        raise UsageError(
+            f"one recipe or some tasks, not both: {' '.join(words)}",
+            where="the command line",
+            fix=f"openr1 eval {recipes[0]}",
+        )
+    if recipes:
+        recipe, _ = recipe_for("eval", replace(asked, recipe=recipes[0]), machine)
         return recipe, section_of(recipe, "eval", asked.section)
     for word in words:
-        task_named(word)
+        if Path(word).exists():
+            raise UsageError(
+                f"`{word}` is a {'folder' if Path(word).is_dir() else 'file'}, not a task",
+                where="the command line",
+                fix=f"openr1 eval TASK --model {word}"
+                if Path(word).is_dir()
+                else f"openr1 eval TASK --dataset {word}",
+            )
+        with placed("the command line"):
+            task_named(word)
     section = Section("eval", "eval", {}, 0)
     return Recipe("eval", None, {}, (section,)), section
+
+
+def _is_recipe(word: str) -> bool:
+    return word.endswith((".yaml", ".yml")) or word in shipped()
 
 
 def _models(

@@ -168,7 +168,7 @@ def intent_of(sections: Sequence[Section], run_dir: Path | None = None) -> Inten
         shape = find_shape(s.get("model_name_or_path")).value
         if shape is not None and str(s.get("save_strategy", "steps")) != "no":
             largest = max(largest, checkpoint_bytes(shape, s))
-            count = max(count, checkpoints_kept(s))
+            count += checkpoints_kept(s)
     return Intent(push, tuple(sorted(report_to)), bf16, largest, count, run_dir or Path())
 
 

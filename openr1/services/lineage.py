@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +12,14 @@ from openr1.config.catalogue import TRAINING_STAGES
 from openr1.config.origins import Origin, Setting
 from openr1.config.recipe import Recipe, Section
 from openr1.config.resolve import Resolved
-from openr1.errors import RecipeError, UsageError
+from openr1.errors import OpenR1Error, RecipeError, UsageError
 from openr1.runs import manifest
 from openr1.runs.folder import RunFolder, model_of, runs_root
 
 MODEL = "model_name_or_path"
+DATA_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
+FOLDER_SUFFIXES = (*DATA_SUFFIXES, ".arrow", ".txt", ".gz", ".zst", ".zip")  # more is read from a folder
+HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def parent_of(recipe: Recipe, section: Section) -> Section | None:
@@ -98,11 +104,51 @@ def check_dataset(name: str | None, where: str) -> None:
     if name.startswith("builtin:"):
         from openr1.data.tiny_task import parse_task
 
-        parse_task(name)
-    elif not Path(name).exists() and (
-        name.startswith((".", "/", "~")) or Path(name).suffix in (".jsonl", ".json", ".parquet", ".csv")
-    ):
+        with placed(where):
+            parse_task(name)
+    elif Path(name).exists() or name.startswith((".", "/", "~")) or Path(name).suffix in DATA_SUFFIXES:
+        check_data_file(name, where)
+    elif not HUB_ID.fullmatch(name):
+        raise RecipeError(
+            f"no dataset `{name}`: neither a file, nor a name that the hub could have",
+            where=where,
+            fix="check the path, or give a hub id (owner/name)",
+        )
+
+
+def check_data_file(name: str, where: str) -> None:
+    """A local dataset must be a file that is not empty, of a kind that can be read, or a folder of such.
+
+    Raises:
+        RecipeError: it is not.
+    """
+    path = Path(name)
+    kinds = ", ".join(DATA_SUFFIXES)
+    if not path.exists():
         raise RecipeError(f"no such dataset file: {name}", where=where, fix="check the path")
+    if path.is_dir():
+        if not any(p.name.endswith(FOLDER_SUFFIXES) or p.suffix == ".py" for p in path.rglob("*")):
+            raise RecipeError(
+                f"the folder `{name}` holds no data files", where=where, fix=f"name a file: {kinds}"
+            )
+    elif path.suffix not in DATA_SUFFIXES:
+        raise RecipeError(
+            f"a dataset file ends in {kinds}, not `{path.suffix or path.name}`: {name}",
+            where=where,
+            fix="convert it, or rename it to what it is",
+        )
+    elif path.is_file() and path.stat().st_size == 0:
+        raise RecipeError(f"the dataset file {name} is empty", where=where, fix="name a file with rows")
+
+
+@contextlib.contextmanager
+def placed(where: str) -> Iterator[None]:
+    """Give an error that knows no place the place of the value it is about."""
+    try:
+        yield
+    except OpenR1Error as error:
+        error.where = error.where or where
+        raise
 
 
 def check_model(name: str, where: str) -> str:
@@ -115,7 +161,8 @@ def check_model(name: str, where: str) -> str:
     if name.startswith("builtin:"):
         from openr1.data.tiny_model import parse_model
 
-        parse_model(name)
+        with placed(where):
+            parse_model(name)
         return name
     source = model_of(name)
     path = Path(source)
@@ -129,5 +176,11 @@ def check_model(name: str, where: str) -> str:
             f"the folder `{name}` holds no model (no config.json)",
             where=where,
             fix="name the folder with the weights",
+        )
+    if not path.is_dir() and not HUB_ID.fullmatch(name):
+        raise RecipeError(
+            f"no model `{name}`: neither a folder, nor a name that the hub could have",
+            where=where,
+            fix="check the path, or give a hub id (owner/name)",
         )
     return source

@@ -181,7 +181,9 @@ def _plan_training(
     model = resolved[MODEL]
     if not model:
         raise RecipeError(
-            "no model is named", where=resolved.recipe, fix=f"set {MODEL} in the recipe, or --{MODEL}"
+            "no model is named",
+            where=f"recipe {resolved.recipe}",
+            fix=f"set {MODEL} in the recipe, or --{MODEL}",
         )
     checked = str(model) if shape_of else check_model(str(model), resolved.where(MODEL))
     if checked != model:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from transformers import AutoTokenizer
+
 from openr1.data.load import training_set
 from openr1.data.model_source import check_loadable, model_files
 from openr1.hardware.facts import to_plain
 from openr1.rewards.check import Completion, check_rewards
 from openr1.runs.child import Child
 from openr1.sampling.requests import Request, SamplingParams
+from openr1.sampling.transformers_backend import TransformersSampler
 from openr1.training.grpo import prefills_think, reward_functions
 
 SAMPLED_ROWS = 4  # each with a whole group of completions, as one GRPO prompt has
@@ -24,23 +27,16 @@ def check(child: Child) -> dict[str, Any]:
     values, asked = child.values, child.config["plan"]["check_rewards"]
     child.events.send("phase", name="loading data")
     source = model_files(values["model_name_or_path"], values["seed"], child.run.path)
-    check_loadable(source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"])
-    dataset, _ = training_set("grpo", values)
+    config = check_loadable(
+        source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"]
+    )
+    dataset, facts = training_set("grpo", values)
     rows = [dataset[index] for index in range(min(asked["rows"], len(dataset)))]
     rewards = reward_functions(values, prefills_think(source, values, rows[0]["prompt"]), rows)
-    child.events.send("phase", name="loading the model")
-    from openr1.sampling.transformers_backend import TransformersSampler
-
-    sampler = TransformersSampler(
-        source,
-        dtype="float32" if values["use_cpu"] else "auto",
-        revision=values["model_revision"],
-        trust_remote_code=values["trust_remote_code"],
-    )
-    prompts = [sampler.prompt_text(row["prompt"]) for row in rows]
-    lengths = [len(ids) for ids in sampler.tokenizer(prompts, add_special_tokens=False)["input_ids"]]
-    room = None if sampler.context is None else sampler.context - values["max_completion_length"]
-    completions = _sampled(child, sampler, rows, values) if asked["sample"] else None
+    prompts, lengths = _rendered(source, rows, values)
+    context = getattr(config.get_text_config(), "max_position_embeddings", None)
+    room = None if context is None else context - values["max_completion_length"]
+    completions = _sampled(child, source, rows, values) if asked["sample"] else None
     report = check_rewards(
         rows,
         rewards,
@@ -50,11 +46,28 @@ def check(child: Child) -> dict[str, Any]:
         max_prompt_tokens=room,
         completions=completions,
     )
-    return {"report": to_plain(report)}
+    return {"report": {**to_plain(report), "columns": facts["columns"]}}
+
+
+def _rendered(source: str, rows: list[dict[str, Any]], values: dict[str, Any]) -> tuple[list[str], list[int]]:
+    """The prompts as the model will see them, and their lengths in tokens."""
+    tokenizer = AutoTokenizer.from_pretrained(
+        source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"]
+    )
+    template = values["chat_template"] or tokenizer.chat_template
+    prompts = [
+        str(
+            tokenizer.apply_chat_template(
+                row["prompt"], chat_template=template, tokenize=False, add_generation_prompt=True
+            )
+        )
+        for row in rows
+    ]
+    return prompts, [len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]]
 
 
 def _sampled(
-    child: Child, sampler: Any, rows: list[dict[str, Any]], values: dict[str, Any]
+    child: Child, source: str, rows: list[dict[str, Any]], values: dict[str, Any]
 ) -> list[list[Completion]]:
     """A group of completions for each of the first rows, drawn as the training would draw them."""
     params = SamplingParams(
@@ -63,6 +76,13 @@ def _sampled(
         values["top_k"] or None,
         values["max_completion_length"],
         values["seed"],
+    )
+    child.events.send("phase", name="loading the model")
+    sampler = TransformersSampler(
+        source,
+        dtype="float32" if values["use_cpu"] else "auto",
+        revision=values["model_revision"],
+        trust_remote_code=values["trust_remote_code"],
     )
     few = rows[:SAMPLED_ROWS]
     child.events.send("start", total=len(few), done=0, unit="prompt")

@@ -70,7 +70,9 @@ def train(child: Child) -> dict[str, Any]:
     child.events.send("phase", name="first step")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if child.stop_asked and trainer.state.global_step < trainer.state.max_steps:
-        raise Interrupted(f"stopped after step {trainer.state.global_step}; the checkpoint is whole")
+        whole, _ = newest_whole(child.run.checkpoints)
+        kept = f"the checkpoint of step {step_of(whole)} is whole" if whole else "no checkpoint was kept"
+        raise Interrupted(f"stopped after step {trainer.state.global_step}; {kept}")
 
     child.interruptible = False
     _save_final(child, trainer)

@@ -124,7 +124,7 @@ class OpenR1GRPOTrainer(Sealed, GRPOTrainer):
                 self.child.events.send(
                     "notice",
                     text="the rollout batch that the last attempt had half used is made anew, "
-                    "from the same weights and random state",
+                    "from the checkpoint's weights and random state",
                 )
 
     def recent_completions(self, count: int) -> list[dict[str, Any]]:

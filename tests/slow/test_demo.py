@@ -9,7 +9,7 @@ from tests.conftest import Cli
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [42, 1, 2, 3])
 def test_grpo_discovers_that_thinking_pays(cli: Cli, seed: int) -> None:
     """At temperature 1 on 500 held-out problems: at least 35 points up, disjoint 95 % intervals, completions
     at least 15 % longer (issue 2). Worked solutions are right after SFT, so SFT was not starved."""

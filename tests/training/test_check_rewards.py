@@ -33,3 +33,5 @@ def test_bad_golds_are_named_by_row_without_sampling(cli: Cli) -> None:
     assert "row 2" in done.out
     assert "row 3" in done.out
     assert "row 1:" not in done.out
+    assert "rows 2, 3" in done.out  # one way of counting on one screen
+    assert "loading the model" not in done.err

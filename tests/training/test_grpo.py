@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,9 +45,9 @@ def test_a_restart_continues_at_the_right_step_with_everything_restored(
     process = cli.start("grpo", tiny, *START)
     cli.when(process, f"runs/{PATTERN}/metrics.jsonl", '"step": 3,', cli.kill_children)
     process.communicate(timeout=120)
+    assert process.returncode == 6, "the run was faster than the kill"
     done = cli("grpo", tiny, *START)
-    if process.returncode != 0:
-        assert "continuing after step" in done.err
+    assert "continuing after step" in done.err
     run, other = only_run(cli, PATTERN), only_run(uninterrupted, PATTERN)
     name = Path("model") / "model.safetensors"
     assert (run / name).read_bytes() == (other / name).read_bytes()
@@ -59,18 +59,26 @@ def test_a_restart_continues_at_the_right_step_with_everything_restored(
 
 def test_a_half_used_rollout_batch_is_made_anew_and_said(cli: Cli, tiny: str) -> None:
     """Two optimizer steps per rollout, stopped between them."""
-    words = ("grpo", tiny, *START, "--steps_per_generation", 2, "--max_steps", 8, "--save_steps", 100)
-    process = cli.start(*words)
-    press = lambda p: p.send_signal(signal.SIGINT)  # noqa: E731
-    cli.when(process, f"runs/{PATTERN}/metrics.jsonl", '"step": 1,', press)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode in (0, 130), err
+    words = ("grpo", tiny, *START, "--steps_per_generation", 2, "--max_steps", 4, "--save_steps", 1)
+    cli(*words, "--save_total_limit", 4)
     run = only_run(cli, PATTERN)
-    step = max(row["step"] for row in rows_of(run / "metrics.jsonl"))
+    back_to(run, 1)
     done = cli(*words)
-    if process.returncode == 130:
-        assert ("made anew" in done.err) == (step % 2 == 1)
-    assert [row["step"] for row in rows_of(run / "metrics.jsonl")] == list(range(1, 9))
+    assert "continuing after step 1" in done.err
+    assert "made anew" in done.err
+    assert [row["step"] for row in rows_of(run / "metrics.jsonl")] == [1, 2, 3, 4]
+    back_to(run, 2)
+    assert "made anew" not in cli(*words).err
+
+
+def back_to(run: Path, step: int) -> None:
+    """Make a finished run look as if it had been killed after the checkpoint of `step`."""
+    for checkpoint in (run / "checkpoints").glob("checkpoint-*"):
+        if int(checkpoint.name.rsplit("-", 1)[1]) > step:
+            shutil.rmtree(checkpoint)
+    shutil.rmtree(run / "model")
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"state": "running"}))
 
 
 def test_an_unknown_reward_names_the_nearest(cli: Cli, tiny: str) -> None:
@@ -84,3 +92,16 @@ def test_grpo_alone_says_that_its_sft_is_missing(cli: Cli, tiny: str) -> None:
     done = cli("grpo", tiny, code=2)
     assert "openr1 sft tiny.yaml" in done.err
     assert json.loads(cli("grpo", tiny, "--json", code=2).out)["error"]["code"] == 2
+
+
+def test_golds_that_cannot_be_judged_are_said_and_then_stop_the_run(cli: Cli) -> None:
+    """None is no score: a notice at the first batch, exit 7 when most of the last 256 could not be judged."""
+    cli.write("d.jsonl", "".join(json.dumps({"problem": f"p{i}", "answer": None}) + "\n" for i in range(64)))
+    words = ("grpo", *START, "--dataset_name", "d.jsonl", "--num_generations", 8, "--global_batch_size", 64)
+    more = ("--max_completion_length", 4, "--max_steps", 8, "--save_steps", 1, "--threads", 1)
+    done = cli(*words, *more, code=7)
+    assert "could not be judged" in done.err
+    assert "could not judge 256 of 256" in done.err
+    run = next((cli.folder / "runs").iterdir())
+    assert json.loads((run / "manifest.json").read_text())["state"] == "failed"
+    assert list((run / "checkpoints").glob("checkpoint-*"))

@@ -1,0 +1,61 @@
+"""Numbers that TRL and transformers take and that make no sense: refused before anything starts.
+
+The upstream classes check few of them, and late. `None` is always allowed where the field allows it.
+"""
+
+from __future__ import annotations
+
+import math
+
+POSITIVE = (math.ulp(0.0), math.inf)
+FROM_ONE = (1, math.inf)
+FROM_ZERO = (0, math.inf)
+SHARE = (0, 1)
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    "learning_rate": FROM_ZERO,
+    "num_train_epochs": POSITIVE,
+    "warmup_steps": FROM_ZERO,
+    "weight_decay": FROM_ZERO,
+    "max_grad_norm": FROM_ZERO,
+    "adam_beta1": SHARE,
+    "adam_beta2": SHARE,
+    "adam_epsilon": FROM_ZERO,
+    "per_device_train_batch_size": FROM_ONE,
+    "per_device_eval_batch_size": FROM_ONE,
+    "gradient_accumulation_steps": FROM_ONE,
+    "logging_steps": POSITIVE,
+    "save_steps": POSITIVE,
+    "eval_steps": POSITIVE,
+    "save_total_limit": FROM_ONE,
+    "seed": FROM_ZERO,
+    "data_seed": FROM_ZERO,
+    "max_length": (2, math.inf),  # of one token nothing can be learnt
+    "max_completion_length": FROM_ONE,
+    "num_generations": (2, math.inf),
+    "steps_per_generation": FROM_ONE,
+    "num_iterations": FROM_ONE,
+    "temperature": POSITIVE,
+    "top_p": (math.ulp(0.0), 1),
+    "min_p": SHARE,
+    "beta": FROM_ZERO,
+    "epsilon": FROM_ZERO,
+    "vllm_gpu_memory_utilization": (math.ulp(0.0), 1),
+    "vllm_tensor_parallel_size": FROM_ONE,
+    "lora_r": FROM_ONE,
+    "lora_dropout": SHARE,
+}
+
+
+def out_of_bounds(key: str, value: object) -> str | None:
+    """Why a number cannot be meant, in words; None when it can."""
+    if key == "max_steps" and isinstance(value, int) and value != -1 and value < 1:
+        return f"must be 1 or more, or -1 for as many as the epochs take, not {value}"
+    if key not in BOUNDS or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    low, high = BOUNDS[key]
+    if low <= value <= high:
+        return None
+    least = "above 0" if low == math.ulp(0.0) else f"{low:g} or more"
+    most = "" if high == math.inf else f" and at most {high:g}"
+    return f"must be {least}{most}, not {value:g}"

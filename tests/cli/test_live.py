@@ -1,0 +1,92 @@
+"""What a run says while it goes where there is no terminal, and how the rest is estimated."""
+
+from __future__ import annotations
+
+import io
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from openr1.cli import live as module
+from openr1.cli.live import Clock, Live
+from openr1.cli.printer import Printer
+
+
+def listen(events: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, every: float) -> list[str]:
+    from rich.console import Console
+
+    out = io.StringIO()
+    printer = Printer()
+    monkeypatch.setattr(
+        printer, "console", lambda *, err=False: Console(file=out, width=200, highlight=False)
+    )
+    monkeypatch.setattr(module, "PLAIN_EVERY", every)
+    with Live(printer, "grpo") as live:
+        for event in events:
+            live.listen(event)
+    return out.getvalue().splitlines()
+
+
+def steps(count: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [{"event": "start", "total": count, "done": 0, "unit": "step"}]
+    for step in range(1, count + 1):
+        metrics = {
+            "loss": 1.0 / step,
+            "reward": 0.5,
+            "completions/mean_length": 31.25,
+            "tokens_per_second": 12_345.6,
+        }
+        found += [
+            {"event": "progress", "done": step},
+            {"event": "progress", "done": step, "metrics": metrics},
+        ]
+    return [*found, {"event": "result"}]
+
+
+def test_the_last_state_is_always_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = listen(steps(50), monkeypatch, every=1e9)
+    assert lines[-1] == "grpo: step 50/50  loss 0.02  reward 0.5  length 31.2  tok/s 12,346"
+    assert len(lines) == 1
+
+
+def test_plain_lines_have_step_metrics_and_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(0, 100_000, 10))  # ten seconds between any two looks at the clock
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(ticks)))
+    lines = listen(steps(8), monkeypatch, every=0)
+    assert lines[0].startswith("grpo: step 1/8")
+    assert any(line.endswith("left") for line in lines[4:10])
+    assert not lines[-1].endswith("left")
+
+
+def test_notices_and_a_stop_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = listen(
+        [{"event": "phase", "name": "loading"}, {"event": "notice", "text": "look"}, {"event": "stopping"}],
+        monkeypatch,
+        every=0,
+    )
+    assert lines[0] == "grpo: loading"
+    assert lines[1] == "• look"
+    assert "Ctrl-C again" in lines[2]
+
+
+def test_nothing_is_said_to_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = Live(Printer(json=True))
+    live.listen({"event": "start", "total": 1, "done": 0, "unit": "step"})  # no console, no bar
+    assert live.progress is None
+
+
+def test_the_estimate_leaves_the_first_steps_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = SimpleNamespace(t=0.0)
+    monkeypatch.setattr(time, "monotonic", lambda: now.t)
+    clock = Clock(done=10)  # a run that continues after step 10
+    now.t = 100.0  # a slow first step
+    clock.tick(11)
+    assert clock.left(11, 20) is None
+    now.t = 102.0
+    clock.tick(12)
+    now.t = 106.0
+    clock.tick(14)
+    assert clock.left(14, 20) == pytest.approx(12.0)  # two seconds a step, six to go
+    assert clock.left(20, 20) is None
