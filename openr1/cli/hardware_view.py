@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openr1.cli.printer import Printer
-from openr1.cli.words import duration, gib
+from openr1.cli.words import duration, gib, percent
 from openr1.hardware import Finding, Machine
 from openr1.planning.abilities import METHODS, STAGES, Ability
 from openr1.services.hw_profile import HwReport, Planning
@@ -33,12 +33,15 @@ def show(report: HwReport, *, json: bool, only_checks: bool = False) -> None:
             printer.text(f"        do  {found.fix}")
 
 
-def show_verified(found: dict[str, Any], *, json: bool) -> None:
-    """Predicted against simulated peaks; the simulation runs the model's own code without weights."""
+def show_verified(found: dict[str, Any], *, json: bool) -> bool:
+    """Show, and return whether every prediction is within the tolerance.
+
+    Predicted against simulated peaks; the simulation runs the model's own code without weights."""
     printer = Printer(json=json)
+    good = all(abs(row["error"]) <= found["tolerance"] for row in found["rows"])
     if json:
         printer.data(found)
-        return
+        return good
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -55,6 +58,8 @@ def show_verified(found: dict[str, Any], *, json: bool) -> None:
             f"{100 * row['error']:+.1f} %",
         )
     printer.table(table)
+    printer.text(f"tolerance: {percent(found['tolerance'])}")
+    return good
 
 
 def _machine(printer: Printer, machine: Machine) -> None:
@@ -67,6 +72,15 @@ def _machine(printer: Printer, machine: Machine) -> None:
     for gpu in machine.gpus:
         free, total = gib(gpu.free_bytes.value), gib(gpu.total_bytes.value)
         table.add_row(f"GPU {gpu.index}", f"{gpu.name.value}, {total}, {free} free", gpu.name.reason)
+        facts: tuple[tuple[str, Finding[Any]], ...] = (
+            ("capability", gpu.compute_capability),
+            ("link", gpu.interconnect),
+            ("temperature, °C", gpu.temperature_c),
+            ("power, W", gpu.power_w),
+        )
+        for name, fact in facts:
+            if fact.known:
+                table.add_row(f"  {name}", _found(fact), fact.reason)
         for other in gpu.used_by.value or ():
             table.add_row("", f"used by {other}", gpu.used_by.reason)
     if not machine.gpus:
@@ -83,13 +97,20 @@ def _machine(printer: Printer, machine: Machine) -> None:
         ("memory", machine.ram_bytes),
         ("memory free", machine.ram_available_bytes),
         ("disk free", machine.disk_free_bytes),
+        ("cache disk free", machine.cache_free_bytes),
     ):
         table.add_row(name, gib(size.value), size.reason)
     table.add_row("nodes", _found(machine.nodes), machine.nodes.reason)
+    for partition in machine.slurm.value.partitions if machine.slurm.value else ():
+        gpus = f"{partition.gpus_per_node} × {partition.gpu_type or 'GPU'}"
+        offers = f"{partition.nodes} nodes of {gpus}, limit {partition.time_limit}"
+        table.add_row(f"Slurm {partition.name}", offers, machine.slurm.reason)
     printer.table(table)
     packages = machine.packages.value or {}
+    listed = ", ".join(f"{name} {version}" for name, version in packages.items())
     printer.text()
-    printer.text("packages  " + ", ".join(f"{name} {version}" for name, version in packages.items()))
+    printer.text(f"packages  {listed or 'none of the training set'}")
+    printer.text("          openr1 hw-profile --check says whether they belong together", style="dim")
 
 
 def _found(finding: Finding[Any]) -> str:
@@ -118,7 +139,10 @@ def _abilities(printer: Printer, cells: tuple[Ability, ...]) -> None:
         table.add_row(model.split("/")[-1], *marks)
     printer.text()
     printer.table(table)
-    printer.text("–: does not fit; --json says why, --for RECIPE shows the bytes by cause", style="dim")
+    largest = next((c for c in cells if c.tokens is None), None)
+    if largest is not None:
+        words = f"{largest.model.split('/')[-1]}, {largest.stage}, {largest.method}: {largest.note}"
+        printer.text(f"–: does not fit ({words}; all reasons: --json)", style="dim")
 
 
 def _tokens(cell: Ability) -> str:

@@ -43,7 +43,8 @@ def command(
     from openr1.services import hw_profile as service
 
     if verify:
-        view.show_verified(service.verify(), json=json)
+        if not view.show_verified(service.verify(), json=json):
+            raise typer.Exit(7)
         return
     sections = service.sections_of(recipe) if recipe else []
     report = service.hw_profile(

@@ -41,6 +41,7 @@ def as_messages(value: Any, system: str | None) -> list[dict[str, str]]:
     Raises:
         RecipeError: it is neither text nor messages.
     """
+    value = _number_as_text(value)
     is_list = isinstance(value, (list, tuple)) and all(isinstance(m, dict) and "role" in m for m in value)
     if not (isinstance(value, str) or (is_list and value)):
         shown = "nothing" if value in (None, [], ()) else repr(value)[:60]
@@ -52,6 +53,11 @@ def as_messages(value: Any, system: str | None) -> list[dict[str, str]]:
     if system and not (messages and messages[0]["role"] == "system"):
         messages.insert(0, {"role": "system", "content": system})
     return messages
+
+
+def _number_as_text(value: Any) -> Any:
+    """`"answer": 2`, or a CSV column of nothing but numbers, is meant as text."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 def gold_text(value: Any) -> str | None:
@@ -80,7 +86,7 @@ def sft_mapper(
         source = find_column(columns, PROMPT_NAMES, prompt_column, "prompt", "dataset_prompt_column")
 
         def pair(row: Row) -> Row:
-            answer = row["completion"]
+            answer = _number_as_text(row["completion"])
             if isinstance(answer, str):
                 answer = [{"role": "assistant", "content": answer}]
             elif not answer:

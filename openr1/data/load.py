@@ -119,6 +119,9 @@ def rows_of(name: str, config: str | None, split: str) -> Dataset:
                 )
             if path.stat().st_size == 0:
                 raise RecipeError("the dataset file is empty", where=name, fix="name a file with rows")
+            first = broken_row(path, rows=1)  # a list or a bare text there would be read as a `text` column
+            if first:
+                raise first
             return load_dataset(kind, data_files=str(path), split="train")
         return load_dataset(name, config, split=split)
     except OpenR1Error:
@@ -156,10 +159,11 @@ def _explain(error: Exception, name: str, file: Path | None) -> OpenR1Error:
     return EnvironmentProblem(f"the dataset cannot be loaded: {type(error).__name__}: {text}", where=name)
 
 
-def broken_row(file: Path) -> RecipeError | None:
-    """The first line of a JSONL file that is no JSON object, as an error that names it."""
+def broken_row(file: Path, rows: int | None = None) -> RecipeError | None:
+    """The first line (of `rows`, or of all) of a JSONL file that is no JSON object, as an error."""
     if file.suffix != ".jsonl":
         return None
+    seen = 0
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -182,6 +186,9 @@ def broken_row(file: Path) -> RecipeError | None:
                     where=f"{file}:{number}",
                     fix='write it as {"prompt": …, "completion": …}',
                 )
+            seen += 1
+            if seen == rows:
+                break
     return None
 
 

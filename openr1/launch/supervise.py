@@ -52,8 +52,11 @@ def run(command: Command, log: Path, on_event: OnEvent) -> dict[str, Any]:
     os.close(write_end)
     last: dict[str, Any] = {}
     try:
-        with _stop_signals(process, on_event) as stop:
+        with _stop_signals(process) as stop:
             for event in _read(read_end, process):
+                if stop.asked and not stop.said:
+                    stop.said = True
+                    on_event({"event": "stopping"})
                 if event["event"] in ("result", "error"):
                     last = event
                 on_event(event)
@@ -68,9 +71,13 @@ def run(command: Command, log: Path, on_event: OnEvent) -> dict[str, Any]:
 
 @dataclass
 class _Stop:
-    """How often this process was asked to stop."""
+    """How often this process was asked to stop, and whether the listener knows.
+
+    The handler itself says nothing: it may run in the middle of a write to the screen.
+    """
 
     asked: int = 0
+    said: bool = False
 
 
 def _read(read_end: int, process: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
@@ -96,13 +103,12 @@ def _read(read_end: int, process: subprocess.Popen[bytes]) -> Iterator[dict[str,
 
 
 @contextlib.contextmanager
-def _stop_signals(process: subprocess.Popen[bytes], on_event: OnEvent) -> Iterator[_Stop]:
+def _stop_signals(process: subprocess.Popen[bytes]) -> Iterator[_Stop]:
     state = _Stop()
 
     def stop(signum: int, frame: FrameType | None) -> None:
         state.asked += 1
         if state.asked == 1:
-            on_event({"event": "stopping"})
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
         else:

@@ -83,8 +83,10 @@ def _cell(machine: Machine, shape: ModelShape, method: str, stage: str, free: in
         if need > free:
             continue
         tokens = _largest(setup, rollout, cuda, free, floor)
-        best = Ability(shape.name, method, stage, tokens, sharding, _note(rollout, sharding))
-        break  # less sharding is faster
+        if best is None:  # the least sharding that fits is the fastest
+            best = Ability(shape.name, method, stage, tokens, sharding, _note(rollout, sharding))
+        elif tokens > (best.tokens or 0):  # but the cell says how much can be held at most
+            best = replace(best, tokens=tokens)
     if best is not None:
         return best
     gib = 1024**3

@@ -77,7 +77,8 @@ class Reporter(TrainerCallback):
     def measured(self) -> dict[str, Any]:
         """What the planner learns from: peak memory (bytes) and the median optimizer step (seconds)."""
         median = statistics.median(self.step_seconds) if self.step_seconds else None
-        return {"peak_bytes": peak_bytes(), "step_seconds": median}
+        peak = peak_bytes() + outside_torch(self.child.config["plan"].get("memory"))
+        return {"peak_bytes": peak, "step_seconds": median}
 
     def _add_speed(self, row: dict[str, Any]) -> None:
         """Real tokens per second since the row before."""
@@ -85,6 +86,15 @@ class Reporter(TrainerCallback):
         if elapsed > 0:
             row["tokens_per_second"] = round((row["num_tokens"] - self.last_tokens) / elapsed, 1)
         self.last_tokens, self.last_time = row["num_tokens"], row["time"]
+
+
+def outside_torch(memory: dict[str, dict[str, int]] | None) -> int:
+    """What the plan counts on a card beside torch's own memory; torch cannot measure it, so it is added as
+    planned, and a prediction that was exact comes out as exact."""
+    if not torch.cuda.is_available():
+        return 0  # resident memory holds everything
+    phases = (memory or {}).values()
+    return max((terms.get("CUDA context", 0) + terms.get("NCCL", 0) for terms in phases), default=0)
 
 
 def peak_bytes() -> int:
@@ -140,5 +150,7 @@ def _sensor(child: Child) -> Callable[[], Reading]:
         import pynvml
 
         pynvml.nvmlInit()
-        return nvml_sensor(pynvml, tuple(range(torch.cuda.device_count())), child.run.path)
+        # NVML knows every card of the machine; the plan says which of them are ours.
+        cards = child.config["plan"].get("train_gpus") or range(torch.cuda.device_count())
+        return nvml_sensor(pynvml, tuple(cards), child.run.path)
     return lambda: Reading(disk_free_bytes=shutil.disk_usage(child.run.path).free)

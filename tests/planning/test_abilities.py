@@ -69,3 +69,12 @@ def test_methods_that_need_less_hold_more() -> None:
 def test_seven_billion_on_eight_h100_needs_sharding() -> None:
     assert cell("8xH100", "2.5-7B", "full").sharding == "zero2"
     assert cell("8xH100", "2.5-0.5B", "full").sharding == "ddp"
+
+
+@pytest.mark.parametrize("spec", ["8xH100", "4xA100-40GB, 2 nodes", "2x RTX 4090", "RTX 3060"])
+def test_grpo_never_holds_more_than_sft(spec: str) -> None:
+    """A rollout engine takes room; what a cell says is the most that any sharding can hold."""
+    held = {(c.model, c.method, c.stage): c.tokens or 0 for c in abilities(simulate(spec))}
+    for (model, method, stage), tokens in held.items():
+        if stage == "grpo":
+            assert tokens <= held[model, method, "sft"], (model, method)

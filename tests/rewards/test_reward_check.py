@@ -30,7 +30,7 @@ def test_bad_golds_are_named_by_row() -> None:
     report = check_rewards(ROWS, get_reward_funcs(["accuracy", "format"]))
     assert [p.row for p in report.gold_problems] == [2, 3]
     assert report.gold_column == "solution" and report.samples == () and report.rewards == ()
-    assert "2 of 4 golds do not parse (rows 2, 3)" in report.problems[0]
+    assert "2 of 4 golds do not parse (rows 3, 4)" in report.problems[0]
 
 
 def test_golds_are_not_read_when_no_reward_needs_them() -> None:

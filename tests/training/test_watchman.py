@@ -5,8 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+import torch
+
 from openr1.hardware.guard import Guard, Limits, Reading
-from openr1.training.callbacks import Watchman
+from openr1.training.callbacks import Watchman, outside_torch, peak_bytes
 
 
 class FakeChild:
@@ -54,3 +57,17 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_is_not_begun() -> None:
     control = step(man, SimpleNamespace(should_save=True))
     assert control.should_save is False
     assert "not saved" in child.said[0]
+
+
+def test_an_exact_prediction_on_a_card_is_measured_as_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch sees its own memory alone; the context and NCCL are added as the plan counted them."""
+    memory = {
+        "load": {"weights": 10, "CUDA context": 3},
+        "update": {"weights": 10, "CUDA context": 3, "NCCL": 2},
+    }
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda index: 10 - index)
+    assert peak_bytes() + outside_torch(memory) == sum(memory["update"].values())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert outside_torch(memory) == 0
