@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from openr1.data.model_source import model_files
-from openr1.errors import OpenR1Error
+from openr1.errors import RecipeError
 from openr1.evaluation.problems import Problem, problems_of
 from openr1.evaluation.protocol import protocol_id
 from openr1.evaluation.score import score_rows
@@ -129,7 +129,7 @@ def _new_tokens(child: Child, sampler: TransformersSampler, requests: list[Reque
     """What the context leaves for the completion, when that is less than asked for.
 
     Raises:
-        OpenR1Error: when the longest prompt alone fills the context.
+        RecipeError: when the longest prompt alone fills the context.
     """
     if sampler.context is None or not requests:
         return asked
@@ -137,7 +137,7 @@ def _new_tokens(child: Child, sampler: TransformersSampler, requests: list[Reque
     longest = max(len(ids) for ids in sampler.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
     room: int = sampler.context - longest
     if room < 1:
-        raise OpenR1Error(
+        raise RecipeError(
             f"the longest prompt ({longest} tokens) fills the model's context ({sampler.context} tokens)",
             fix="use a model with a longer context, or --limit to leave that problem out",
         )

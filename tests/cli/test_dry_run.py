@@ -1,0 +1,99 @@
+"""A dry run of every command: readable, complete as JSON, and without a trace. See also test_parent.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Cli
+
+MODEL = "builtin:tiny-qwen2?layers=1&hidden=64"
+ROWS = '{"prompt": "1+1", "completion": "2", "answer": "2"}\n'
+
+# command, its words, the module that would run, what it would write
+STAGES = [
+    ("sft", ["tiny.yaml"], "openr1.training", "checkpoints/, model/"),
+    ("grpo", ["tiny.yaml", "--model", MODEL], "openr1.training", "samples/, checkpoints/, model/"),
+    ("eval", ["gsm8k", "--model", MODEL, "--dataset", "rows.jsonl"], "openr1.evaluation", "results.json"),
+    ("generate", ["--model", MODEL, "--dataset", "rows.jsonl"], "openr1.generation", "samples.jsonl"),
+]
+IDS = [stage[0] for stage in STAGES]
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def stocked(cli: Cli, tiny: str) -> Cli:
+    cli.write("rows.jsonl", ROWS)
+    return cli
+
+
+@pytest.mark.parametrize(("command", "words", "module", "written"), STAGES, ids=IDS)
+def test_the_page(stocked: Cli, command: str, words: list[str], module: str, written: str) -> None:
+    before = contents(stocked.folder)
+    done = stocked(command, *words, "--dry-run")
+    assert contents(stocked.folder) == before
+    assert "run folder  runs/" in done.out
+    assert "where it comes from" in done.out
+    assert f"-m {module} " in " ".join(done.out.split())
+    assert written in " ".join(done.out.split("would write")[1].split())
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(("command", "words", "module", "written"), STAGES, ids=IDS)
+def test_as_json(stocked: Cli, command: str, words: list[str], module: str, written: str) -> None:
+    before = contents(stocked.folder)
+    done = stocked(command, *words, "--dry-run", "--json")
+    assert contents(stocked.folder) == before
+    assert done.err == ""
+    plan = done.json  # nothing but one JSON document on stdout
+    assert plan["stage"] == command
+    assert plan["state"] is None
+    assert plan["command"]["argv"][1:] == ["-m", module, plan["run"]]
+    assert all(set(entry) == {"value", "origin"} and entry["origin"] for entry in plan["values"].values())
+
+
+def test_a_pipeline_shows_every_section_in_order(stocked: Cli) -> None:
+    before = contents(stocked.folder)
+    page = stocked("pipeline", "tiny.yaml", "--dry-run").out
+    plan = stocked("pipeline", "tiny.yaml", "--dry-run", "--json").json
+    assert contents(stocked.folder) == before
+    assert [section["stage"] for section in plan["sections"]] == ["sft", "grpo", "eval"]
+    assert [section["run"] for section in plan["sections"]] == [
+        f"{plan['run']}/{name}" for name in ("sft", "grpo", "eval")
+    ]
+    places = [page.index(f"tiny · {name} ({name})") for name in ("sft", "grpo", "eval")]
+    assert places == sorted(places)
+    grpo = plan["sections"][1]["values"]["model_name_or_path"]
+    assert grpo == {"value": f"{plan['run']}/sft/model", "origin": "pipeline: result of section sft"}
+
+
+@pytest.mark.parametrize(("command", "words", "module", "written"), STAGES, ids=IDS)
+def test_environment_over_recipe_and_flag_over_environment(
+    stocked: Cli, command: str, words: list[str], module: str, written: str
+) -> None:
+    def seed(*more: object, **env: str) -> Any:
+        return stocked(command, *words, *more, "--dry-run", "--json", **env).json["values"]["seed"]
+
+    below = {"sft": 7, "grpo": 7}.get(command, 42)
+    assert seed()["value"] == below
+    assert seed(OPENR1_SEED="5") == {"value": 5, "origin": "environment: OPENR1_SEED"}
+    assert seed("--seed", 6, OPENR1_SEED="5") == {"value": 6, "origin": "command line: --seed"}
+
+
+def test_a_variable_that_names_no_key_is_said_and_not_used(stocked: Cli) -> None:
+    done = stocked("sft", "tiny.yaml", "--dry-run", OPENR1_LERNING_RATE="1")
+    assert "OPENR1_LEARNING_RATE" in done.err
+
+
+def test_a_mistyped_flag_does_not_start_anything(stocked: Cli) -> None:
+    """`--dry-rn` would be an override of a key that is none; it is told from one."""
+    done = stocked("sft", "tiny.yaml", "--dry-rn", code=2)
+    assert "did you mean `--dry-run`?" in done.err
+    assert not (stocked.folder / "runs").exists()
