@@ -68,13 +68,10 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     printer.text("would run", style="bold")
     printer.text(f"  {prepared.command}")
     if int(plan.get("processes") or 1) > 1 or plan.get("vllm_gpus"):
-        servers = (
-            f" and vLLM on GPU {', '.join(map(str, plan['vllm_gpus']))}" if plan.get("vllm_gpus") else ""
-        )
-        printer.text(
-            f"  in {plan['processes']} processes{servers}: planned, but this version launches one process only",
-            style="yellow",
-        )
+        cards = ", ".join(map(str, plan.get("vllm_gpus") or ()))
+        servers = f" and vLLM on GPU {cards}" if cards else ""
+        said = f"in {plan['processes']} processes{servers}: planned; this version launches one process only"
+        printer.text(f"  {said}", style="yellow")
     printer.text("would write", style="bold")
     printer.text(f"  {prepared.run.path}/  {_written(resolved.stage)}")
 
