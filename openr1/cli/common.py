@@ -184,12 +184,13 @@ def _refuse_mistyped_flags(overrides: dict[str, Any], renamed: dict[str, str]) -
             )
 
 
-def take(asked: Asked, key: str) -> Any:
-    """Remove a command's own `--key [value]` from the overrides; None when it was not given."""
+def take(asked: Asked, key: str) -> tuple[Any, Asked]:
+    """A command's own `--key [value]` (None when it was not given), and the request without it."""
+    from dataclasses import replace
+
     overrides = dict(asked.overrides)
     found = overrides.pop(key, None)
-    object.__setattr__(asked, "overrides", overrides)
-    return None if found is None else found[0]
+    return (None if found is None else found[0]), replace(asked, overrides=overrides)
 
 
 def with_recipe(plain: list[str], asked: Asked) -> Asked:

@@ -71,13 +71,13 @@ def command(
         max_gpu_temp=max_gpu_temp,
         renamed=SHORT,
     )
-    rows = take(asked, "check_rewards")
+    rows, asked = take(asked, "check_rewards")
     if rows is not None:
         from openr1.cli import rewards_view
         from openr1.services.check_rewards import DEFAULT_ROWS
 
-        sample = take(asked, "no_sample") is None
+        no_sample, asked = take(asked, "no_sample")
         count = DEFAULT_ROWS if rows is True else int(rows)
-        rewards_view.run(with_recipe(plain, asked), rows=count, sample=sample, json=json)
+        rewards_view.run(with_recipe(plain, asked), rows=count, sample=no_sample is None, json=json)
         return
     run_stage(grpo, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

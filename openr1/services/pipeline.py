@@ -20,7 +20,7 @@ from openr1.runs.folder import RunFolder, locate
 from openr1.services.evaluate import models_of, prepare_eval
 from openr1.services.hw_profile import the_machine
 from openr1.services.lineage import MODEL, parent_of, start_from, starts_elsewhere
-from openr1.services.recipes import check_section_names, default_recipe, no_recipe, overrides_for
+from openr1.services.recipes import check_section_names, default_recipe, overrides_for
 from openr1.services.request import Asked, Listener
 from openr1.services.stage import Outcome, Prepared, execute, prepare_section
 
@@ -105,8 +105,6 @@ def _recipe(asked: Asked, machine: Machine) -> tuple[Recipe, list[str]]:
     if asked.recipe:
         return parse(find(asked.recipe), "pipeline"), []
     name = default_recipe(machine)
-    if name is None:
-        raise no_recipe("pipeline", machine)
     said = f"no recipe named: taking {name}, the recipe of the {machine.profile.value} profile"
     return parse(find(name), "pipeline"), [said]
 

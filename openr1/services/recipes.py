@@ -14,17 +14,9 @@ from openr1.services.request import Asked
 ENOUGH_BY_FLAG = {"model_name_or_path", "dataset_name", "tasks"}
 
 
-def default_recipe(machine: Machine) -> str | None:
+def default_recipe(machine: Machine) -> str:
     """The recipe a profile starts with when neither file nor flags say what to train."""
     return {"cpu": "tiny-cpu", "light": "qwen0.5b-light"}.get(str(machine.profile.value), "qwen1.5b-instruct")
-
-
-def no_recipe(command: str, machine: Machine) -> UsageError:
-    """Nothing says what to train, and the machine's profile has no recipe of its own yet."""
-    return UsageError(
-        f"no recipe is named, and the profile {machine.profile.value} has none of its own in this version",
-        fix=f"openr1 {command} RECIPE.yaml",
-    )
 
 
 def recipe_for(stage: str, asked: Asked, machine: Machine) -> tuple[Recipe, str | None]:
@@ -32,7 +24,6 @@ def recipe_for(stage: str, asked: Asked, machine: Machine) -> tuple[Recipe, str 
 
     Raises:
         RecipeError: the file is refused.
-        UsageError: nothing says what to train, and this machine's profile has no recipe yet.
     """
     if asked.recipe:
         return parse(find(asked.recipe), stage), None
@@ -42,8 +33,6 @@ def recipe_for(stage: str, asked: Asked, machine: Machine) -> tuple[Recipe, str 
             Path(name.partition("?")[0].replace(":", "-")).name, None, {}, (Section(stage, stage, {}, 0),)
         ), None
     default = default_recipe(machine)
-    if default is None:
-        raise no_recipe(stage, machine)
     said = f"no recipe named: taking {default}, the recipe of the {machine.profile.value} profile"
     return parse(find(default), stage), said
 
