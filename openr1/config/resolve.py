@@ -102,12 +102,13 @@ def resolve(
         problems.append(RecipeError(f"`{key}` {reason}", where=asked[key][1].detail))
     if problems:
         raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
-    settings = _defaults(section.stage)
+    settings = defaults_of(section.stage)
     settings.update({key: Setting(value, asked[key][1]) for key, value in typed.items()})
     return Resolved(recipe.name, section.name, section.stage, settings, tuple(notices))
 
 
-def _defaults(stage: str) -> dict[str, Setting]:
+def defaults_of(stage: str) -> dict[str, Setting]:
+    """Every key of a stage at its default: openr1's own fields, TRL's, and what openr1 sets otherwise."""
     settings = {k: Setting(v, Origin("default", "openr1")) for k, v in own_defaults(stage).items()}
     for name, known in fields_of(stage).items():
         if name not in settings:  # `reward_funcs` is TRL's name and our list
