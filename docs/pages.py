@@ -89,16 +89,17 @@ def _keys(stage: str) -> str:
     return found
 
 
+_PLANNED = """
+The planner's answer for every shipped recipe, made when this page was built. A training section fits with the plan
+openr1 makes for that machine at the recipe's global batch; for an evaluation or a generation the weights are compared
+with the memory. `openr1 configs ls` says it for your machine, `openr1 hw-profile --for RECIPE` with the bytes by cause.
+"""
+
+
 def _machines() -> str:
     """Shipped recipes x machines, as the planner answers."""
     entries = {machine: list_recipes(the_machine(machine)) for machine in MACHINES}
-    parts = [
-        "# What runs on which machine",
-        "The planner's answer for every shipped recipe, made when this page was built. A training section fits "
-        "with the plan openr1 makes for that machine at the recipe's global batch; for an evaluation or a "
-        "generation the weights are compared with the memory. `openr1 configs ls` says it for your machine, "
-        "`openr1 hw-profile --for RECIPE` with the bytes by cause.",
-    ]
+    parts = ["# What runs on which machine", _PLANNED]
     for number, entry in enumerate(entries[MACHINES[0]]):
         parts += [f"## {entry.name}", entry.header.what, f"Needs {entry.header.needs}."]
         sections = [fit.section for fit in entry.fits]
