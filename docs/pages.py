@@ -90,9 +90,10 @@ def _keys(stage: str) -> str:
 
 
 _PLANNED = """
-The planner's answer for every shipped recipe, made when this page was built. A training section fits with the plan
-openr1 makes for that machine at the recipe's global batch; for an evaluation or a generation the weights are compared
-with the memory. `openr1 configs ls` says it for your machine, `openr1 hw-profile --for RECIPE` with the bytes by cause.
+The planner's answer for every shipped recipe, made when this page was built. A training section fits with the
+plan openr1 makes for that machine at the recipe's global batch; for an evaluation or a generation the weights are
+compared with the memory. `openr1 configs ls` says it for your machine, `openr1 hw-profile --for RECIPE` with the
+bytes by cause.
 """
 
 
