@@ -49,7 +49,7 @@ def _command(name: str, command: Any) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_KEYS = "Set in a recipe's section, by `--KEY VALUE`, or by `OPENR1_KEY`; [recipes](../recipes.md) says which wins."
+_KEYS = "Set in a recipe, by `--KEY VALUE` or by `OPENR1_KEY`; [recipes](../recipes.md) says which wins."
 
 
 def _prose(text: str | None) -> str:
@@ -90,10 +90,10 @@ def _keys(stage: str) -> str:
 
 
 _PLANNED = """
-The planner's answer for every shipped recipe, made when this page was built. A training section fits with the
-plan openr1 makes for that machine at the recipe's global batch; for an evaluation or a generation the weights are
-compared with the memory. `openr1 configs ls` says it for your machine, `openr1 hw-profile --for RECIPE` with the
-bytes by cause.
+The planner's answer for every shipped recipe, made when this page was built. A training section fits with
+the plan openr1 makes for that machine at the recipe's global batch; for an evaluation or a generation the
+weights are compared with the memory. `openr1 configs ls` says it for your machine, `openr1 hw-profile --for
+RECIPE` with the bytes by cause.
 """
 
 
