@@ -75,6 +75,7 @@ class Cli:
         # What runs teach the planner goes to the user's cache, which is not the tests' business.
         self.env |= {"XDG_CACHE_HOME": str(folder.parent / "user-cache")}
         self.env |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "100", "NO_COLOR": "1"}
+        self.env |= {"OPENR1_LANG": "en"}  # whatever the machine speaks
 
     def start(self, *words: object, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
