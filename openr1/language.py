@@ -1,8 +1,8 @@
 """Messages in the reader's language.
 
-Code speaks English; `messages_zh.yaml` maps an English message, with `{}` where a value stands, to the
-Chinese one, with `{0}`, `{1}`, … for the values. A message that has no entry stays English. `tests/test_language.py`
-reads the rooms whose messages a learner meets and fails when one of them is missing from the catalogue.
+Code speaks English. `messages_zh.yaml` maps an English message, with `{}` where a value stands, to the Chinese
+one, with `{0}`, `{1}`, … for the values; a message that has no entry stays English. The tests read the rooms
+whose messages a learner meets, and fail when one of them is missing.
 """
 
 from __future__ import annotations
