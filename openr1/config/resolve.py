@@ -1,6 +1,7 @@
 """From what was written to what will be done: one section, every value typed and with its origin.
 
-Precedence: default < plan < recipe (shared key < section's own) < OPENR1_* environment < command line.
+Precedence: default < plan < an old file's default of its time < recipe (shared key < section's own) <
+OPENR1_* environment < command line.
 The plan is applied later, by `with_plan`, to what nobody set.
 """
 
@@ -65,7 +66,7 @@ class Resolved:
     def where(self, key: str) -> str:
         """The place a value comes from, for messages."""
         origin = self.settings[key].origin
-        return origin.detail if origin.explicit else str(origin)
+        return origin.detail if origin.explicit and not origin.pinned else str(origin)
 
     def with_values(self, kind: Any, values: Mapping[str, tuple[Any, str]]) -> Resolved:
         """A copy with values and reasons put in; what a person set stays as it is."""
@@ -128,11 +129,14 @@ def _collect(
 
     known = keys_of(section.stage)
     asked: _Asked = {}
+    if section.old:
+        for key, pin in section.old.pins.items():
+            asked[key] = (Loaded(pin.value, 0), Origin(section.old.vintage.name, pin.why))
     for source in (recipe.shared, section.values):
         for key, loaded in source.items():
             if key in known:
                 asked[key] = (loaded, Origin("recipe", recipe.place(loaded.line)))
-    notices = []
+    notices = [*section.old.notices] if section.old else []
     for variable in sorted(v for v in environ if v.startswith("OPENR1_") and v not in RESERVED_ENV):
         key = variable.removeprefix("OPENR1_").lower()
         if key in known:
