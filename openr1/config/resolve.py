@@ -24,8 +24,10 @@ from openr1.config.schema import check_own, own_defaults, own_fields
 from openr1.config.yaml_file import Loaded, plain
 from openr1.errors import RecipeError, RecipeErrors
 
-# Where a run is written and how it is shown do not change what is learnt: they are not part of its name.
+# Where a run is written, shown and sent does not change what is learnt: it is not part of its name.
 NOT_HASHED = {"output_dir", "run_name", "threads", "logging_steps", "save_steps", "save_total_limit", "stage"}
+NOT_HASHED |= {"push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_strategy"}
+NOT_HASHED |= {"hub_always_push", "report_to", "wandb_entity", "wandb_project", "wandb_run_group"}
 RESERVED_ENV = {"OPENR1_LANG", "OPENR1_DEBUG", "OPENR1_RUNS_DIR", "OPENR1_EVENTS_FD", "OPENR1_CACHE"}
 
 

@@ -99,7 +99,6 @@ GONE: dict[str, tuple[Rule, ...]] = {
     "overwrite_hub_revision": (Rule(f"{_NEVER_READ}"),),
     "push_to_hub_revision": (Rule(f"{_NEVER_READ}; push_to_hub pushes"),),
     "env": (Rule("a recipe sets no environment variables: export them before the start"),),
-    "dataset_mixture": (Rule("mixtures are not read from old files; name one dataset with dataset_name"),),
     "code_provider": (_SANDBOX,),
     "ioi_provider": (_SANDBOX,),
     "e2b_router_url": (_SANDBOX,),
@@ -177,14 +176,14 @@ CHANGED: dict[str, tuple[Rule, ...]] = {
     ),
     "push_to_hub": (
         Rule(
-            "kept: the model goes to the hub, private unless hub_private_repo says otherwise; "
+            "as asked, the model goes to the hub, private unless hub_private_repo says otherwise; "
             "--push_to_hub false keeps it here",
             "push_to_hub",
             when=(True,),
         ),
     ),
     "report_to": (
-        Rule("kept: metrics go to W&B; --report_to none keeps them here", "report_to", when=("wandb",)),
+        Rule("as asked, metrics go to W&B; --report_to none keeps them here", "report_to", when=("wandb",)),
     ),
     "hub_token": (Rule("a token does not belong in a file: hf auth login, or export HF_TOKEN"),),
     "push_to_hub_token": (Rule("a token does not belong in a file: hf auth login, or export HF_TOKEN"),),
