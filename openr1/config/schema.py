@@ -48,6 +48,12 @@ class TrainFields(_Fields):
     """How ranks share weights and optimizer states; auto takes the first of ddp, zero2, zero3 that fits."""
     allow_lora: bool = False
     """Let the plan train LoRA adapters where the whole model does not fit."""
+    wandb_project: str | None = None
+    """W&B project, where report_to names wandb; WANDB_PROJECT, else openr1, when not given."""
+    wandb_entity: str | None = None
+    """W&B user or team; WANDB_ENTITY, else your own, when not given."""
+    wandb_run_group: str | None = None
+    """W&B group of runs; WANDB_RUN_GROUP when not given."""
     max_prompt_length: int | None = Field(None, ge=1)
     """Longest prompt to plan memory for, in tokens; 512 is assumed when not given. Nothing is cut."""
 
@@ -64,9 +70,9 @@ class GrpoFields(TrainFields):
     reward_compat: Literal["open-r1"] | None = None
     """`open-r1` takes upstream's exact reward values, its defects included."""
     cosine_min_value_wrong: float | None = None
-    """cosine reward: value of the longest wrong answer."""
-    cosine_max_value_wrong: float | None = None
     """cosine reward: value of the shortest wrong answer."""
+    cosine_max_value_wrong: float | None = None
+    """cosine reward: value of the longest wrong answer."""
     cosine_min_value_correct: float | None = None
     """cosine reward: value of the longest right answer."""
     cosine_max_value_correct: float | None = None

@@ -21,6 +21,7 @@ from openr1.launch import command, supervise
 from openr1.runs import manifest, resolved_file
 from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate, locked, refuse_other
+from openr1.services.accounts import check_accounts, give_way, named_target
 from openr1.services.lineage import (
     MODEL,
     check_dataset,
@@ -32,7 +33,13 @@ from openr1.services.lineage import (
     starts_elsewhere,
     untrained,
 )
-from openr1.services.recipes import check_section_names, overrides_for, recipe_for, section_of
+from openr1.services.recipes import (
+    as_many_gpus,
+    check_section_names,
+    overrides_for,
+    recipe_for,
+    section_of,
+)
 from openr1.services.request import Asked, Listener
 
 
@@ -84,9 +91,13 @@ def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
     recipe, said = recipe_for(stage, asked, machine)
     check_section_names(recipe, asked.overrides)
     section = section_of(recipe, stage, asked.section)
+    asked, about_gpus = as_many_gpus(section, asked, machine)
     overrides = overrides_for(section, asked.overrides, keys_of(stage), strict=True)
     resolved = resolve(recipe, section, overrides=overrides)
     shape_of, notices = None, [said] if said else []
+    if section.old:
+        resolved, about_accounts = give_way(resolved)
+        resolved = replace(resolved, notices=(*resolved.notices, *about_gpus, *about_accounts))
     if stage in TRAINING_STAGES and not starts_elsewhere(section, dict(overrides)):
         parent = parent_of(recipe, section)
         if parent is not None:
@@ -155,6 +166,7 @@ def prepare_section(
         shape_of: a model of the same shape, where the model itself is the result of a section to come.
     """
     if resolved.stage in TRAINING_STAGES:
+        resolved = named_target(resolved)
         resolved, plan, notices = _plan_training(resolved, run, machine, asked, shape_of)
     else:
         plan, notices = {"machine": _machine_key(machine)}, []
@@ -301,6 +313,7 @@ def check_launchable(prepared: Prepared) -> None:
     if missing:
         extra = "train" if prepared.resolved.stage in TRAINING_STAGES else prepared.resolved.stage
         raise EnvironmentProblem(f"not installed: {', '.join(missing)}", fix=f'pip install "openr1[{extra}]"')
+    check_accounts(prepared.resolved)
     if int(prepared.plan.get("processes") or 1) > 1 or prepared.plan.get("vllm_gpus"):
         raise EnvironmentProblem(
             f"this plan needs {prepared.plan['processes']} processes; this version launches one",

@@ -27,6 +27,7 @@ def train(child: Child) -> dict[str, Any]:
     from trl import get_peft_config, get_quantization_config
 
     from openr1.training.callbacks import Reporter, watchman
+    from openr1.training.trackers import name_wandb_run
     from openr1.training.trl_adapter import (
         OpenR1GRPOTrainer,
         OpenR1SFTTrainer,
@@ -39,6 +40,7 @@ def train(child: Child) -> dict[str, Any]:
     check_loadable(source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"])
     dataset, facts = training_set(stage, values)
     _same_data(child.run.path, facts)
+    name_wandb_run(values)
     args = config_of(stage, values, child)
     models = model_config(stage, values)
     shared: dict[str, Any] = {

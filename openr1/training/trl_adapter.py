@@ -38,6 +38,7 @@ def config_of(stage: str, values: dict[str, Any], child: Child) -> SFTConfig | G
     kwargs = _changed(cls, stage, values)
     kwargs |= {
         "output_dir": str(child.run.checkpoints),
+        "run_name": values["run_name"] or "-".join(child.config[k] for k in ("recipe", "section", "hash")),
         "disable_tqdm": True,  # the parent draws
         "save_total_limit": None,  # see Sealed
         "model_init_kwargs": model_kwargs(values) | (values["model_init_kwargs"] or {}),
