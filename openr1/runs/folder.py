@@ -142,6 +142,18 @@ def model_of(name: str) -> str:
     return name
 
 
+def is_locked(run: RunFolder) -> bool:
+    """Whether a living process works in this folder. Looks without leaving a trace."""
+    try:
+        with (run.path / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # falls when the file is closed
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextlib.contextmanager
 def locked(run: RunFolder) -> Iterator[None]:
     """Hold the run's lock; two commands in one folder would overwrite each other's checkpoints.

@@ -40,6 +40,7 @@ from openr1.services.recipes import (
     recipe_for,
     section_of,
 )
+from openr1.services.report import Refresh, leave
 from openr1.services.request import Asked, Listener
 
 
@@ -269,13 +270,21 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
         attempt = run.next_attempt()
         _begin(prepared, attempt)
         start = time.time()
+        refresh = Refresh(run)
+
+        def on_event(event: dict[str, Any]) -> None:
+            listen(event)
+            refresh.look(event)
+
         try:
-            result = supervise.run(prepared.command, attempt / "rank-0.log", listen)
+            result = supervise.run(prepared.command, attempt / "rank-0.log", on_event)
         except OpenR1Error as error:
             state = "interrupted" if error.code == 130 else "failed"
             _end(run, state, time.time() - start, error=error.as_dict())
+            leave(run.path, listen)
             raise
         total = _end(run, "finished", time.time() - start, result=result)
+    leave(run.path, listen)
     _learn(prepared, result)
     return Outcome(prepared, result, total)
 
@@ -335,6 +344,7 @@ def _begin(prepared: Prepared, attempt: Path) -> None:
             "seconds": 0.0,
         }
     )
+    found["command"] = manifest.command_line() or found.get("command")
     found["state"] = "running"
     found["machine"] = prepared.plan["machine"]
     found["versions"] = manifest.versions()

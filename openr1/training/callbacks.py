@@ -16,17 +16,20 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from openr1.hardware.guard import Guard, Limits, Reading, nvml_sensor, wait_until_cool
 from openr1.runs.child import Child
 from openr1.runs.files import append_line, keep_rows, mend_tail, read_lines
+from openr1.training.telemetry import Telemetry
 
 
 class Reporter(TrainerCallback):
     """Writes metrics.jsonl, sends progress events, and turns a stop request into a checkpoint.
 
     Rows keep TRL's names (loss, reward, completions/mean_length, ...) and add:
-        step, epoch, time (s since the epoch), tokens_per_second (real tokens, padding not counted).
+        step, epoch, time (s since the epoch), tokens_per_second (real tokens, padding not counted), and what
+        `telemetry.Telemetry` saw of the machine.
     """
 
     def __init__(self, child: Child) -> None:
         self.child = child
+        self.telemetry = Telemetry(child, self.peak)
         self.last_tokens = 0.0
         self.last_time = time.time()
         self.step_ended: float | None = None
@@ -71,14 +74,18 @@ class Reporter(TrainerCallback):
         row = {"step": state.global_step, "time": round(time.time(), 3), **logs}
         if logs.get("num_tokens"):
             self._add_speed(row)
+        row |= self.telemetry.row()
         append_line(self.child.run.metrics, row)
         self.child.events.send("progress", done=state.global_step, metrics=row)
 
     def measured(self) -> dict[str, Any]:
         """What the planner learns from: peak memory (bytes) and the median optimizer step (seconds)."""
         median = statistics.median(self.step_seconds) if self.step_seconds else None
-        peak = peak_bytes() + outside_torch(self.child.config["plan"].get("memory"))
-        return {"peak_bytes": peak, "step_seconds": median}
+        return {"peak_bytes": self.peak(), "step_seconds": median}
+
+    def peak(self) -> int:
+        """Peak memory in bytes, counted as the plan counts it."""
+        return peak_bytes() + outside_torch(self.child.config["plan"].get("memory"))
 
     def _add_speed(self, row: dict[str, Any]) -> None:
         """Real tokens per second since the row before."""
@@ -136,13 +143,13 @@ class Watchman(TrainerCallback):
             self.guard.paused = False
 
 
-def watchman(child: Child, model: torch.nn.Module) -> Watchman:
+def watchman(child: Child, model: torch.nn.Module, telemetry: Telemetry) -> Watchman:
     """The guard for this machine: temperature and throttling where there is a card, disk space everywhere."""
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     # AdamW keeps two more numbers of the weight's type for every trained one.
     states = sum(2 * p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     limits = Limits(child.config["plan"].get("max_gpu_temp"), weights + states)
-    return Watchman(child, Guard(limits), _sensor(child))
+    return Watchman(child, Guard(limits), telemetry.watched(_sensor(child)))
 
 
 def _sensor(child: Child) -> Callable[[], Reading]:

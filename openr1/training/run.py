@@ -64,7 +64,8 @@ def train(child: Child) -> dict[str, Any]:
     trainer.child, trainer.keep = child, values["save_total_limit"]
     reporter = Reporter(child)
     trainer.add_callback(reporter)
-    trainer.add_callback(watchman(child, trainer.model))
+    trainer.add_callback(watchman(child, trainer.model, reporter.telemetry))
+    trainer.add_callback(reporter.telemetry)
     _threads(child, trainer, args)
 
     checkpoint = _where_to_continue(child)
