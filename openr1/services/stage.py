@@ -17,11 +17,12 @@ from openr1.config.resolve import Resolved, as_dict, resolve
 from openr1.config.schema import FLAT_REWARD_PARAMETERS
 from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError, UsageError
 from openr1.hardware import Machine
-from openr1.launch import command, supervise
+from openr1.launch import command
 from openr1.runs import manifest, resolved_file
 from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate, locked, refuse_other
 from openr1.services.accounts import check_accounts, give_way, named_target
+from openr1.services.launching import launch
 from openr1.services.lineage import (
     MODEL,
     check_dataset,
@@ -175,8 +176,8 @@ def prepare_section(
     if asked.max_gpu_temp:
         plan["max_gpu_temp"] = asked.max_gpu_temp
     threads = resolved.values.get("threads")
-    launch = command.local(resolved.stage, run.path, threads)
-    return Prepared(resolved, run, plan, launch, machine, (*resolved.notices, *notices))
+    child = command.local(resolved.stage, run.path, threads)
+    return Prepared(resolved, run, plan, child, machine, (*resolved.notices, *notices))
 
 
 def _machine_key(machine: Machine) -> str:
@@ -225,6 +226,7 @@ def _plan_training(
         machine,
         explicit=resolved.explicit,
         gpus=asked.gpus,
+        processes=asked.processes,
         fit=asked.fit,
         force=asked.force,
         calibration=calibration.load(),
@@ -277,7 +279,7 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
             refresh.look(event)
 
         try:
-            result = supervise.run(prepared.command, attempt / "rank-0.log", on_event)
+            result = launch(prepared, attempt, on_event)
         except OpenR1Error as error:
             state = "interrupted" if error.code == 130 else "failed"
             _end(run, state, time.time() - start, error=error.as_dict())
@@ -323,11 +325,6 @@ def check_launchable(prepared: Prepared) -> None:
         extra = "train" if prepared.resolved.stage in TRAINING_STAGES else prepared.resolved.stage
         raise EnvironmentProblem(f"not installed: {', '.join(missing)}", fix=f'pip install "openr1[{extra}]"')
     check_accounts(prepared.resolved)
-    if int(prepared.plan.get("processes") or 1) > 1 or prepared.plan.get("vllm_gpus"):
-        raise EnvironmentProblem(
-            f"this plan needs {prepared.plan['processes']} processes; this version launches one",
-            fix="add --gpus 1 (and use_vllm: false for a served vLLM)",
-        )
 
 
 def _begin(prepared: Prepared, attempt: Path) -> None:

@@ -23,6 +23,8 @@ from openr1.errors import RecipeError
 from openr1.runs.child import Child
 from openr1.runs.files import write_json
 from openr1.training.checkpoints import rotate, seal
+from openr1.training.ranks import any_of
+from openr1.training.sharding import sharded
 
 COUNTERS = "openr1-counters.json"
 CONFIGS: dict[str, type] = {"sft": SFTConfig, "grpo": GRPOConfig}
@@ -43,6 +45,7 @@ def config_of(stage: str, values: dict[str, Any], child: Child) -> SFTConfig | G
         "save_total_limit": None,  # see Sealed
         "model_init_kwargs": model_kwargs(values) | (values["model_init_kwargs"] or {}),
     }
+    kwargs |= sharded(child)
     try:
         return cls(**kwargs)
     except (ValueError, TypeError, NotImplementedError) as error:
@@ -87,6 +90,7 @@ class Sealed:
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        any_of(self.child, False)  # every rank has written its part
         if self.args.should_save:  # type: ignore[attr-defined]
             step = self.state.global_step  # type: ignore[attr-defined]
             folder = Path(self.args.output_dir)  # type: ignore[attr-defined]
