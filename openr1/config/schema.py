@@ -40,8 +40,16 @@ class TrainFields(_Fields):
     """Column that holds the prompt; found by name (prompt, problem, question) when not given."""
     dataset_solution_column: str | None = None
     """Column that holds the gold answer; found by name (solution, answer, ground_truth) when not given."""
+    dataset_revision: str | None = None
+    """Branch, tag or commit of a hub dataset."""
+    dataset_mixture: dict[str, Any] | None = None
+    """Several datasets, as open-r1: {datasets: [{id, config, split, columns, weight}], seed, test_split_size}."""
+    eval_split_size: float | None = Field(None, gt=0)
+    """Rows (from 1) or share (below 1) held out of the training rows for evaluation while training."""
+    eval_limit: int | None = Field(None, ge=1)
+    """Evaluate while training on the first so many held-out rows only."""
     chat_template: str | None = None
-    """Jinja chat template (text or a path) used instead of the tokenizer's own."""
+    """Chat template instead of the tokenizer's own: chatml, deepseek-r1, plain, a path, or Jinja text."""
     threads: int | None = Field(None, ge=1)
     """CPU threads per process; probed at the first start and stored when not given."""
     sharding: Literal["auto", "ddp", "zero2", "zero3"] = "auto"
@@ -57,9 +65,23 @@ class TrainFields(_Fields):
     max_prompt_length: int | None = Field(None, ge=1)
     """Longest prompt to plan memory for, in tokens; 512 is assumed when not given. Nothing is cut."""
 
+    @field_validator("eval_split_size")
+    @classmethod
+    def _rows_or_a_share(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value != int(value):
+            raise ValueError("must be a whole number of rows, or a share below 1")
+        return value
+
 
 class SftFields(TrainFields):
     """Supervised fine-tuning."""
+
+    dataset_completion_column: str | None = None
+    """Column that holds the answer to learn; found by name (completion, response, …) when not given."""
+    dataset_messages_column: str | None = None
+    """Column that holds whole conversations; found by name (messages, conversations) when not given."""
+    reasoning_style: Literal["think", "think_answer", "keep"] = "think"
+    """How reasoning is written: <think> blocks, also <answer> around the rest, or kept as the data has it."""
 
 
 class GrpoFields(TrainFields):

@@ -25,7 +25,7 @@ from openr1.services.accounts import check_accounts, give_way, named_target
 from openr1.services.launching import launch
 from openr1.services.lineage import (
     MODEL,
-    check_dataset,
+    check_data,
     check_model,
     finished_run,
     need_finished,
@@ -204,11 +204,7 @@ def _plan_training(
         resolved = replace(
             resolved, settings={**resolved.settings, MODEL: replace(resolved.settings[MODEL], value=checked)}
         )
-    if not resolved["dataset_name"] and not resolved["datasets"]:
-        raise RecipeError(
-            "no dataset is named", where=resolved.recipe, fix="set dataset_name, or --dataset_name"
-        )
-    check_dataset(resolved["dataset_name"], resolved.where("dataset_name"))
+    check_data(resolved)
     if resolved.stage == "grpo":
         from openr1.rewards import check_reward_funcs
 
