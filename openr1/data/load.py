@@ -102,8 +102,8 @@ def _checked(mapper: Callable[[Row], Row], name: str) -> Callable[[Row, int], Ro
     return row_of
 
 
-def rows_of(name: str, config: str | None, split: str) -> Dataset:
-    """The raw rows of one split."""
+def rows_of(name: str, config: str | None, split: str, revision: str | None = None) -> Dataset:
+    """The raw rows of one split; `revision` is a commit of a hub dataset."""
     from datasets import load_dataset
 
     path = Path(name)
@@ -123,7 +123,7 @@ def rows_of(name: str, config: str | None, split: str) -> Dataset:
             if first:
                 raise first
             return load_dataset(kind, data_files=str(path), split="train")
-        return load_dataset(name, config, split=split)
+        return load_dataset(name, config, split=split, revision=revision)
     except OpenR1Error:
         raise
     except Exception as error:
@@ -146,6 +146,12 @@ def _explain(error: Exception, name: str, file: Path | None) -> OpenR1Error:
             f"the dataset {name} is not on this machine and the hub cannot be reached",
             where=name,
             fix="connect, set HF_ENDPOINT to a mirror, or give a local .jsonl or .parquet file",
+        )
+    if "is a gated dataset" in text:
+        return EnvironmentProblem(
+            f"the dataset {name} is gated: its owners want their terms accepted",
+            where=name,
+            fix=f"accept them at https://huggingface.co/datasets/{name}, then `hf auth login` (or set HF_TOKEN)",
         )
     if "DatasetNotFoundError" in kinds or isinstance(error, FileNotFoundError):
         return RecipeError(

@@ -47,6 +47,11 @@ def local(stage: str, run: Path, threads: int | None = None) -> Command:
     return Command([sys.executable, "-m", ROOMS[stage], str(run)], env)
 
 
+def module(name: str, run: Path) -> Command:
+    """One of our modules, run on a run folder as `local` runs a stage."""
+    return Command([sys.executable, "-m", name, str(run)], local("eval", run).env)
+
+
 def with_parent(env: dict[str, str]) -> dict[str, str]:
     """The full environment of a child: ours, the command's, and whom to die with."""
     return {**os.environ, **env, "OPENR1_PARENT_PID": str(os.getpid())}
