@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from openr1.cli import bench, eval, generate, grpo, hw_profile, pipeline, sft
+from openr1.cli import bench, eval, generate, grpo, hw_profile, pipeline, samples, sft
 
 EPILOG = """Start here:
 
@@ -42,8 +42,9 @@ for name, function, epilog in (
     ("grpo", grpo.command, grpo.EXAMPLES),
     ("eval", eval.command, eval.EXAMPLES),
     ("generate", generate.command, generate.EXAMPLES),
+    ("samples", samples.command, samples.EXAMPLES),
     ("bench", bench.command, bench.EXAMPLES),
     ("hw-profile", hw_profile.command, hw_profile.EXAMPLES),
 ):
-    settings = OPEN if name not in ("bench", "hw-profile") else {}
+    settings = OPEN if name not in ("bench", "hw-profile", "samples") else {}
     app.command(name, epilog=epilog, context_settings=settings)(function)

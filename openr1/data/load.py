@@ -151,7 +151,7 @@ def _explain(error: Exception, name: str, file: Path | None) -> OpenR1Error:
         return EnvironmentProblem(
             f"the dataset {name} is gated: its owners want their terms accepted",
             where=name,
-            fix=f"accept them at https://huggingface.co/datasets/{name}, then `hf auth login` (or set HF_TOKEN)",
+            fix=f"accept them at https://huggingface.co/datasets/{name}, then `hf auth login`, or HF_TOKEN",
         )
     if "DatasetNotFoundError" in kinds or isinstance(error, FileNotFoundError):
         return RecipeError(

@@ -12,6 +12,7 @@ from openr1.evaluation.protocol import differences
 from openr1.evaluation.statistics import mcnemar, paired_bootstrap
 
 LEVEL = 0.05
+SHOWN = ("model", "protocol", "accuracy", "interval", "problems", "samples")
 ENOUGH_PROBLEMS = 5  # below that no test can tell anything
 
 
@@ -81,23 +82,25 @@ def compare(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> list[T
 def compare_scores(first: dict[str, Any], second: dict[str, Any]) -> TaskComparison:
     """One task, two scores: matched by problem, refused with the reasons when the conditions differ."""
     matched = sorted(first["problem_scores"].keys() & second["problem_scores"].keys())
-    shown = [{k: score.get(k) for k in ("model", "protocol", "accuracy", "interval", "problems", "samples")}
-             for score in (first, second)]  # fmt: skip
+    one, two = ({key: score.get(key) for key in SHOWN} for score in (first, second))
     reasons = _reasons(first, second)
     if not reasons and len(matched) < ENOUGH_PROBLEMS:
         reasons = [f"only {len(matched)} problems are in both"]
     if reasons:
         verdict = f"not compared: {'; '.join(reasons)}"
-        return TaskComparison(first["task"], *shown, problems=len(matched), verdict=verdict, reasons=reasons)
-    one, two = ([score["problem_scores"][name] for name in matched] for score in (first, second))
-    paired = paired_bootstrap(one, two)
+        return TaskComparison(
+            first["task"], one, two, problems=len(matched), verdict=verdict, reasons=reasons
+        )
+    ours, theirs = ([score["problem_scores"][name] for name in matched] for score in (first, second))
+    paired = paired_bootstrap(ours, theirs)
     exact = None
     if first["samples"] == second["samples"] == 1:
-        exact = mcnemar([s == 1 for s in one], [s == 1 for s in two])
+        exact = mcnemar([s == 1 for s in ours], [s == 1 for s in theirs])
     p = paired.p_value if exact is None else exact
     return TaskComparison(
         first["task"],
-        *shown,
+        one,
+        two,
         problems=len(matched),
         difference=paired.difference,
         interval=(paired.interval.low, paired.interval.high),

@@ -25,7 +25,7 @@ WRONG_NAMES = (GPQA_WRONG, ("incorrect_answer_1", "incorrect_answer_2", "incorre
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem: its row in the dataset, the user turn that asks it, the gold answer, options if it has any."""
+    """One problem: its row in the dataset, the user turn that asks it, the gold answer, its options."""
 
     row: int
     problem: str

@@ -19,20 +19,20 @@ BOXED = "{problem}\n\nPlease reason step by step, and put your final answer with
 BOXED_LAST_LINE = (
     "Solve the following math problem efficiently and clearly.  The last line of your response should be of "
     "the following format: 'Therefore, the final answer is: $\\boxed{{ANSWER}}$. I hope it is correct' "
-    "(without quotes) where ANSWER is just the final number or expression that solves the problem. Think step "
-    "by step before answering.\n\n{problem}"
+    "(without quotes) where ANSWER is just the final number or expression that solves the problem. Think "
+    "step by step before answering.\n\n{problem}"
 )
 # simple-evals' wording for GPQA, which DeepSeek and open-r1 both use.
 LETTER = (
-    "Answer the following multiple choice question. The last line of your response should be of the following "
-    "format: 'Answer: $LETTER' (without quotes) where LETTER is one of ABCD. Think step by step before "
-    "answering.\n\n{problem}\n\nA) {A}\nB) {B}\nC) {C}\nD) {D}"
+    "Answer the following multiple choice question. The last line of your response should be of the "
+    "following format: 'Answer: $LETTER' (without quotes) where LETTER is one of ABCD. Think step by step "
+    "before answering.\n\n{problem}\n\nA) {A}\nB) {B}\nC) {C}\nD) {D}"
 )
 BARE = "{problem}"
 THINK = "<think>\n"
 
 EXTRACTION = "openr1-1"
-"""How the answer is found and graded (`grading.extract`, `grading.compare`); raised when a verdict may change."""
+"""How the answer is found and graded (`grading`); raised when a verdict may change."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Conditions:
 
 
 def conditions_of(task: Task, values: Mapping[str, Any]) -> Conditions:
-    """The protocol of an eval section for one task; a value that was set (not None) wins over the protocol's."""
+    """The protocol of an eval section for one task; a value that was set (not None) wins over it."""
     base = PROTOCOLS[values["protocol"]]
 
     def chosen(key: str, otherwise: Any) -> Any:

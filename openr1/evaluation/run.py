@@ -177,9 +177,12 @@ def _sample(
         for index in range(asked.num_samples)
     ]
     limit = completion_limit(child, sampler, requests, asked.max_new_tokens)
-    if hasattr(sampler, "complete"):
-        threads = child.config["plan"]["cores"]
-        choose_threads(sampler, requests, child.run.path, values["threads"], threads)
+    if child.config["plan"]["sampling"]["backend"] == "transformers":
+        from openr1.sampling.transformers_backend import TransformersSampler
+
+        if isinstance(sampler, TransformersSampler):  # engines of a pool have their share of the cores
+            cores = child.config["plan"]["cores"]
+            choose_threads(sampler, requests, child.run.path, values["threads"], cores)
 
     def on_batch(done: int, tokens: int, seconds: float) -> None:
         phase = f"{model['label']} on {task.name}"
@@ -213,7 +216,7 @@ def completion_limit(child: Child, sampler: Sampler, requests: list[Request], as
     room = sampler.context - max(lengths)
     if room < 1:
         raise RecipeError(
-            f"the longest prompt ({max(lengths)} tokens) fills the model's context ({sampler.context} tokens)",
+            f"the longest prompt ({max(lengths)} tokens) fills the model's context ({sampler.context})",
             fix="use a model with a longer context, or --limit to leave that problem out",
         )
     if room < asked:
@@ -226,7 +229,7 @@ def completion_limit(child: Child, sampler: Sampler, requests: list[Request], as
 
 
 def write_samples(child: Child, label: str, task: str, rows: list[dict[str, Any]]) -> str:
-    """The graded samples of one model and task, as a file of the run; returns its name in the run."""
+    """Write the graded samples of one model and task; returns the file's name in the run."""
     name = f"{label}-{task}".replace("/", "_").replace(":", "_").replace("?", "_")
     path = child.run.samples / f"{name}.jsonl"
     write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -37,8 +37,8 @@ def score_rows(
         accuracy, interval ([low, high], 95 %, another draw of problems), interval_method, problems, samples,
         other_problems and other_run (standard errors; None where one answer or problem cannot tell),
         within (variance within problems), majority (maj@n) and pass_at ({k: pass@k}) for several samples,
-        verdicts, truncated, no_answer, timeout, unjudged (shares), mean_tokens, problem_scores (by problem id,
-        to match them with another evaluation's).
+        verdicts, truncated, no_answer, timeout, unjudged (shares), mean_tokens, problem_scores (by problem
+        id, to match them with another evaluation's).
     """
     by_problem: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:

@@ -22,11 +22,11 @@ class Task:
     Args:
         hub, config, split, revision: the dataset on the hub; `revision` is the commit that is read.
         columns: (problem, gold answer).
-        kind: "math" (an expression), "choice" (a letter, options in further columns), "plain" (asked as it is).
+        kind: "math" (an expression), "choice" (a letter, options in more columns), "plain" (asked as it is).
         rows: the published size.
-        fingerprint: of the known problems and answers (`problems.data_fingerprint`); None where no copy was at
-            hand to take it from.
-        page: where the terms of a gated dataset are accepted.
+        fingerprint: of the known problems and answers (`problems.data_fingerprint`); None where no copy was
+            at hand to take it from.
+        gated: its owners want their terms accepted first.
     """
 
     name: str
@@ -39,10 +39,6 @@ class Task:
     rows: int | None
     fingerprint: str | None = None
     gated: bool = False
-
-    @property
-    def page(self) -> str | None:
-        return f"https://huggingface.co/datasets/{self.hub}" if self.hub else None
 
 
 GPQA_WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
@@ -112,10 +108,8 @@ ALIASES = {
     "MATH-500": "math_500",
 }
 # Published columns that nothing here runs.
-NOT_RUN = {
-    "livecodebench": "LiveCodeBench executes programs against hidden tests; only its published numbers are shown",
-    "lcb": "LiveCodeBench executes programs against hidden tests; only its published numbers are shown",
-}
+NOT_RUN = ("livecodebench", "lcb", "lcb_v4")
+WHY_NOT = "LiveCodeBench executes programs against hidden tests; only its published numbers are shown"
 
 
 def task_named(name: str) -> Task:
@@ -136,7 +130,7 @@ def task_named(name: str) -> Task:
     base = name.partition(":")[0]
     if base in NOT_RUN:
         raise UsageError(
-            f"`{name}` is not run here: {NOT_RUN[base]}", fix="openr1 bench --benchmarks livecodebench"
+            f"`{name}` is not run here: {WHY_NOT}", fix="openr1 bench --benchmarks livecodebench"
         )
     near = [n for n in (nearest(name, [*TASKS, *ALIASES]),) if n]
     raise UsageError(

@@ -1,7 +1,8 @@
 """`python -m openr1.sampling.engine`: one engine in a process of its own, driven by `pool` over two pipes.
 
 In on stdin, JSON lines: {"open": Engine}, then {"params": …}, {"unit": …}, {"end": true}, {"lengths": […]}.
-Out on the pipe OPENR1_ENGINE_FD: {"ready": …}, {"unit": n, "completions": […]}, {"lengths": […]}, {"error": …}.
+Out on the pipe OPENR1_ENGINE_FD: {"ready": …}, {"unit": n, "completions": […]}, {"ended": true},
+{"lengths": […]}, {"error": …}.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from openr1.errors import ComponentFailed, from_dict
 from openr1.sampling.backend import Engine
@@ -88,7 +88,7 @@ class EnginePool:
     """Engines side by side. What an engine held when it died is drawn by another."""
 
     def __init__(self, engine: Engine, environments: Sequence[dict[str, str]]) -> None:
-        """Start one engine per environment (CUDA_VISIBLE_DEVICES, OMP_NUM_THREADS) and wait until all are ready.
+        """Start one engine per environment (CUDA_VISIBLE_DEVICES, OMP_NUM_THREADS); wait until all are ready.
 
         Raises:
             OpenR1Error: what the first engine that failed reported.
@@ -132,23 +132,24 @@ class EnginePool:
                 assert worker.out
                 selector.register(worker.out.fileno(), selectors.EVENT_READ, worker)
             while True:
-                while worker := self._free(ahead):
+                while (free := self._free(ahead)) is not None:
                     unit = back.popleft() if back else next(source, None) if more else None
                     if unit is None:
                         more = False
                         break
-                    worker.given[unit.number] = unit
-                    worker.send({"unit": asdict(unit)})
+                    free.given[unit.number] = unit
+                    free.send({"unit": asdict(unit)})
                 if not more and not back and not any(w.given for w in self.workers):
                     break
                 for key, _ in selector.select():
-                    worker = key.data
+                    worker = cast(EngineProcess, key.data)
                     try:
                         message = worker.receive()
                     except EOFError:
                         back.extend(worker.given.values())
                         selector.unregister(key.fd)
                         self._revive(worker, started)
+                        assert worker.out
                         selector.register(worker.out.fileno(), selectors.EVENT_READ, worker)
                         continue
                     unit = worker.given.pop(message["unit"])

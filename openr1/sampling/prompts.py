@@ -1,4 +1,4 @@
-"""Conversations as the text and the tokens a model reads: one rendering for every backend that has a tokenizer."""
+"""Conversations as the text and tokens a model reads: one rendering for every backend with a tokenizer."""
 
 from __future__ import annotations
 

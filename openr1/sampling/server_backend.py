@@ -1,4 +1,4 @@
-"""Sampling from running OpenAI-compatible servers: the least busy one first, with retries (child processes only)."""
+"""Sampling from running OpenAI-compatible servers, the least busy first, with retries (child processes)."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ class ServerSampler:
         return None
 
     def _prefills(self) -> bool | None:
-        """Whether the chat template ends in `<think>`, as vLLM's /detokenize tells; None where it does not."""
+        """Whether the chat template ends in `<think>`, by vLLM's /detokenize; None where it does not tell."""
 
         async def look() -> bool | None:
             tokens = await self._tokens(Request(0, 0, ({"role": "user", "content": "1"},)))
@@ -268,8 +268,9 @@ class ServerSampler:
                 if reply.status in (401, 403):
                     raise _refused(server, reply.status)
                 if reply.status != 200:
+                    said = (await reply.text())[:300]
                     raise RecipeError(
-                        f"the server refuses the request (status {reply.status}): {(await reply.text())[:300]}",
+                        f"the server refuses the request (status {reply.status}): {said}",
                         where=server.shown,
                         fix="check --model against what it serves, and the options against what it knows",
                     )

@@ -32,13 +32,15 @@ class VllmSampler:
 
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         kwargs: dict[str, Any] = {}
+        dtype: Any = engine.dtype
         if self.device == "cpu":
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(CPU_KV_GIB))
             # One process: nothing is left behind when this one is killed.
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+            # Bound to cores, several engines would all take the first ones.
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
             kwargs["enforce_eager"] = True
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")
         try:
             import vllm
         except ImportError as error:
@@ -49,7 +51,8 @@ class VllmSampler:
         config = check_loadable(
             engine.source, revision=engine.revision, trust_remote_code=engine.trust_remote_code
         )
-        dtype = "float32" if engine.dtype == "auto" and self.device == "cpu" else engine.dtype
+        if dtype == "auto" and self.device == "cpu":
+            dtype = "float32"
         try:
             self.llm: Any = vllm.LLM(
                 model=engine.source,

@@ -18,7 +18,7 @@ WEIGHTS_SHARE = 0.75
 def sampling_plan(
     resolved: Resolved, machine: Machine, models: list[str], gpus: int | None
 ) -> dict[str, Any]:
-    """The plan's `sampling`: backend, tensor_parallel, environments (one per engine process), reason, requires.
+    """The plan's `sampling`: backend, tensor_parallel, environments (one per process), reason, requires.
 
     Args:
         models: what is evaluated.

@@ -127,6 +127,7 @@ def prepare_eval(
     listed = {
         "models": [model.as_dict() for model in models],
         "sampling": sampling,
+        "set_by_person": sorted(resolved.explicit),
         "requires": [*sampling["requires"], *bridge],
         "estimate": [{"model": model.label, **e.as_dict()} for model, e in estimates],
     }

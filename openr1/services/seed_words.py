@@ -25,7 +25,7 @@ MAKE = {"MODEL": "model", "PARALLEL": "parallel", "NUM_GPUS": "gpus"}
 IGNORED = {
     "--use-chat-template": "the chat template is always used",
     "--use_chat_template": "the chat template is always used",
-    "--custom-tasks": "openr1 has these tasks itself (a file of your own: --custom_tasks FILE lighteval:TASK)",
+    "--custom-tasks": "openr1 has these tasks (a file of your own: --custom_tasks FILE lighteval:TASK)",
     "--save-details": "samples are always kept",
     "--save_details": "samples are always kept",
 }
