@@ -8,6 +8,7 @@ from typing import Any
 
 from openr1.cli.live import Live
 from openr1.cli.printer import Printer
+from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, percent, short
 from openr1.services.request import Asked
 from openr1.services.stage import Outcome, Prepared, execute
@@ -130,31 +131,3 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
         printer.text(f"{outcome.result.get('steps')} steps in {duration(outcome.seconds)}: {shown}")
         printer.text(f"model: {outcome.prepared.run.model}")
         printer.text(f"next:  openr1 eval TASK --model {outcome.prepared.run.path}", style="dim")
-
-
-def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("model", "task"):
-        table.add_column(column, overflow="fold")
-    for column in ("accuracy", "95 % interval", "mean length", "cut off", "samples"):
-        table.add_column(column, justify="right")
-    for score in scores:
-        table.add_row(
-            score["model"],
-            score["task"],
-            percent(score["accuracy"]),
-            interval(score),
-            f"{score['mean_tokens']:.0f} tokens",
-            percent(score["truncated"]),
-            f"{score['problems']:,} × {score['samples']}",
-        )
-    printer.table(table)
-    for protocol in dict.fromkeys(score["protocol"] for score in scores):
-        printer.text(f"protocol: {protocol}", style="dim")
-
-
-def interval(score: dict[str, Any]) -> str:
-    low, high = score["interval"]
-    return f"{100 * low:.1f} – {100 * high:.1f}"

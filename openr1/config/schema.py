@@ -131,8 +131,6 @@ class SamplingFields(_Fields):
     """Run code that a hub repository brings. Off unless you have read that code."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Weights' number format; auto is the checkpoint's own, float32 on a CPU."""
-    top_p: float = Field(0.95, gt=0, le=1)
-    """Nucleus sampling's probability mass; not used at temperature 0."""
     top_k: int | None = Field(None, ge=1)
     """Keep the k most likely tokens only; off when not given."""
     batch_size: int | None = Field(None, ge=1)
@@ -158,18 +156,44 @@ class EvalFields(SamplingFields):
     """Names of tasks, or builtin:NAME."""
     of: list[str] | None = None
     """Sections whose models are evaluated; default: every training section and what it started from."""
-    protocol: Literal["quick"] = "quick"
-    """Named set of sampling values (temperature 0.6, top-p 0.95, 4,096 new tokens); options override it."""
-    num_samples: int = Field(1, ge=1, le=1024)
-    """Completions per problem; the score is the mean over them."""
-    temperature: float = Field(0.6, ge=0, le=10)
-    """Sampling temperature; 0 is greedy."""
-    max_new_tokens: int = Field(4096, ge=1)
-    """Longest completion, in tokens; longer ones count as truncated."""
+    protocol: Literal["quick", "open-r1", "r1-paper", "open-r1-2025-02"] | None = None
+    """Named set of prompt, sampling, answers per problem and length; by default the machine's profile's."""
+    num_samples: int | None = Field(None, ge=1, le=1024)
+    """Completions per problem; the score is the mean over them. The protocol's when not given."""
+    temperature: float | None = Field(None, ge=0, le=10)
+    """Sampling temperature; 0 is greedy. The protocol's when not given."""
+    top_p: float | None = Field(None, gt=0, le=1)
+    """Nucleus sampling's probability mass; not used at temperature 0. The protocol's when not given."""
+    max_new_tokens: int | None = Field(None, ge=1)
+    """Longest completion, in tokens; longer ones count as truncated. The protocol's when not given."""
+    prefill: str | None = None
+    """Text the answer is made to begin with, such as `<think>`; the protocol's when not given, "" is none."""
+    chat_template: str | None = None
+    """Jinja chat template (text or a path) used instead of the tokenizer's own."""
     dataset: str | None = None
-    """Local JSONL or Parquet file with the task's problems, instead of the hub's dataset."""
+    """Local JSONL or Parquet file, or a folder of such, with the tasks' problems instead of the hub's."""
+    problem_column: str | None = None
+    """Column that holds the problem; found by name when not given."""
+    answer_column: str | None = None
+    """Column that holds the gold answer; found by name when not given."""
+    backend: Literal["auto", "vllm", "transformers"] = "auto"
+    """What samples; auto is vLLM where a GPU and vLLM are there, transformers elsewhere."""
+    server: list[str] = Field(default_factory=list)
+    """Addresses of running OpenAI-compatible servers, which sample instead of a model loaded here."""
+    server_timeout: float = Field(1800.0, gt=0)
+    """Seconds one completion of a server may take before it is asked again."""
+    parallel: Literal["data", "tensor"] | None = None
+    """Several GPUs: one engine each (data), or one over all (tensor); the plan's choice when not given."""
+    processes: int | None = Field(None, ge=1, le=64)
+    """Engine processes on a machine without GPU; one when not given."""
+    max_model_length: int | None = Field(None, ge=2)
+    """Longest prompt and completion together, in tokens, that vLLM makes room for; by default the model's."""
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    """Share of a card's memory that vLLM takes."""
+    custom_tasks: str | None = None
+    """Python file with lighteval tasks (TASKS_TABLE), for `lighteval:TASK`."""
 
-    @field_validator("tasks", "of", mode="before")
+    @field_validator("tasks", "of", "server", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
@@ -190,6 +214,8 @@ class GenerateFields(SamplingFields):
     """Completions per row."""
     temperature: float = Field(0.6, ge=0, le=10)
     """Sampling temperature; 0 is greedy."""
+    top_p: float = Field(0.95, gt=0, le=1)
+    """Nucleus sampling's probability mass; not used at temperature 0."""
     max_new_tokens: int = Field(8192, ge=1)
     """Longest completion, in tokens."""
 

@@ -140,7 +140,9 @@ def _single(
 
 
 def _part(values: dict[str, Any], split: str) -> Part:
-    return Part(values["dataset_name"], values["dataset_config"], split, revision=values.get("dataset_revision"))
+    return Part(
+        values["dataset_name"], values["dataset_config"], split, revision=values.get("dataset_revision")
+    )
 
 
 def _rows(part: Part) -> Dataset:

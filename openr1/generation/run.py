@@ -7,8 +7,8 @@ from typing import Any
 
 from openr1.data import tiny_task
 from openr1.data.columns import PROMPT_NAMES, as_messages, find_column
-from openr1.data.load import rows_of
 from openr1.data.model_source import model_files
+from openr1.data.sources import rows_of
 from openr1.errors import RecipeError
 from openr1.runs.child import Child
 from openr1.runs.files import write_whole
@@ -43,6 +43,7 @@ def generate(child: Child) -> dict[str, Any]:
         dtype=values["dtype"],
         revision=values["model_revision"],
         trust_remote_code=values["trust_remote_code"],
+        batch_size=values["batch_size"],
     )
     child.events.send("start", total=len(requests), done=0, unit="sample")
 
@@ -57,8 +58,6 @@ def generate(child: Child) -> dict[str, Any]:
         requests,
         SamplingParams(values["temperature"], values["top_p"], values["top_k"], limit, values["seed"]),
         Ledger(child.run.samples / "ledger.jsonl"),
-        model=sampler.fingerprint,
-        batch_size=values["batch_size"],
         on_batch=on_batch,
     )
     return _export(child, rows, drawn.rows)

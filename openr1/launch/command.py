@@ -97,8 +97,13 @@ def of_ranks(command: Command, ranks: Ranks, gpus: tuple[int, ...] = ()) -> list
     return [command.with_env(RANK=str(first + i), LOCAL_RANK=str(i), **shared) for i in range(ranks.here)]
 
 
+def module(name: str, run: Path) -> Command:
+    """One of our modules, run on a run folder as `local` runs a stage."""
+    return Command([sys.executable, "-m", name, str(run)], local("eval", run).env)
+
+
 def with_parent(env: dict[str, str]) -> dict[str, str]:
-    """The full environment of a child: ours without other launchers' words, the command's, whom to die with."""
+    """A child's environment: ours without other launchers' words, the command's, and whom to die with."""
     ours = {key: value for key, value in os.environ.items() if not FOREIGN.fullmatch(key)}
     return {**ours, **env, "OPENR1_PARENT_PID": str(os.getpid())}
 

@@ -173,18 +173,18 @@ def _read(ranks: list[Rank]) -> Iterator[dict[str, Any]]:
             over = [key.data for key in selector.get_map().values() if key.data.process.poll() is not None]
             ready = selector.select(0 if over else TICK)
             for key, _ in ready:
-                rank: Rank = key.data
-                chunk = os.read(rank.pipe, 65536)
+                here: Rank = key.data
+                chunk = os.read(here.pipe, 65536)
                 if not chunk:
-                    selector.unregister(rank.pipe)
+                    selector.unregister(here.pipe)
                     with contextlib.suppress(subprocess.TimeoutExpired):
-                        rank.process.wait(TICK)  # its order among those that fail is the order of its end
+                        here.process.wait(TICK)  # its order among those that fail is the order of its end
                     yield {"event": "tick"}
                     continue
-                yield from _parsed(rank, chunk)
+                yield from _parsed(here, chunk)
             if not ready:
                 for rank in over:  # nothing is left to read; a grandchild may hold the pipe open
-                    selector.unregister(rank.pipe)
+                    selector.unregister(here.pipe)
                 yield {"event": "tick"}
 
 

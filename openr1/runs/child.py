@@ -62,7 +62,7 @@ class Child:
 
 def main(work: Callable[[Child], dict[str, Any]]) -> int:
     """Run `work` for the run folder named on the command line; report; return the exit code."""
-    _die_with_parent()
+    die_with_parent()
     child = Child(RunFolder(Path(sys.argv[1])))
     logging.getLogger("openr1").addHandler(_Notices(child.events))
     signal.signal(signal.SIGTERM, child.on_stop)
@@ -94,7 +94,7 @@ class _Notices(logging.Handler):
         self._events.send("notice", text=record.getMessage())
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies, even by kill -9 (Linux; elsewhere a no-op)."""
     parent = os.environ.get("OPENR1_PARENT_PID")
     if parent and sys.platform == "linux":

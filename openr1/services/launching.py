@@ -1,4 +1,4 @@
-"""From a prepared section to running processes: ranks, what they depend on, and the words for their failures."""
+"""From a prepared section to running processes: ranks, what they need, and the words for their failures."""
 
 from __future__ import annotations
 

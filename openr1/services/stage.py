@@ -291,6 +291,10 @@ def _learn(prepared: Prepared, result: dict[str, Any]) -> None:
     """Keep predicted and measured peak and step time: the next plan on this machine is corrected by them."""
     from openr1.planning import calibration
 
+    if prepared.resolved.stage == "eval":
+        from openr1.services.evaluate import learn
+
+        learn(prepared, result)
     if prepared.resolved.stage in TRAINING_STAGES and result.get("peak_bytes"):
         seen = calibration.observe(
             prepared.plan,

@@ -90,7 +90,9 @@ def test_the_mapping_says_what_is_used_and_what_not() -> None:
     words = sft_layout(["system", "conversations", "uuid"], Wanted()).words
     assert words == "conversations → messages, system → system message; not used: uuid"
     words = sft_layout(["problem", "reasoning", "answer", "level"], Wanted()).words
-    assert words.startswith("problem → prompt, reasoning + answer → completion (only the completion is learnt)")
+    assert words.startswith(
+        "problem → prompt, reasoning + answer → completion (only the completion is learnt)"
+    )
     assert words.endswith("not used: level")
     assert "no chat template" in sft_layout(["text"], Wanted()).words
 
@@ -127,7 +129,10 @@ def test_columns_that_are_none() -> None:
 def test_reasoning_of_messages_and_the_request_for_it() -> None:
     """The system message of OpenThoughts asks for the tags that its answers no longer hold."""
     tagged = f"{THOUGHT}\n\neasy\n\n{THOUGHT_END}\n\n{SOLUTION}\n\n2\n\n{SOLUTION_END}"
-    row = {"system": f"use {THOUGHT} x {THOUGHT_END}", "conversations": [HUMAN, {"from": "gpt", "value": tagged}]}
+    row = {
+        "system": f"use {THOUGHT} x {THOUGHT_END}",
+        "conversations": [HUMAN, {"from": "gpt", "value": tagged}],
+    }
     made = sft_layout(list(row), Wanted()).row_of(row)
     assert made["messages"][0]["content"] == "use <think> x </think>"
     assert made["messages"][2]["content"] == "<think>\neasy\n</think>\n\n2"
