@@ -183,8 +183,8 @@ def _read(ranks: list[Rank]) -> Iterator[dict[str, Any]]:
                     continue
                 yield from _parsed(here, chunk)
             if not ready:
-                for rank in over:  # nothing is left to read; a grandchild may hold the pipe open
-                    selector.unregister(here.pipe)
+                for ended in over:  # nothing is left to read; a grandchild may hold the pipe open
+                    selector.unregister(ended.pipe)
                 yield {"event": "tick"}
 
 
