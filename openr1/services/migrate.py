@@ -12,7 +12,7 @@ from openr1.config.recipe import Section, flat_stage, parse
 from openr1.config.yaml_file import Loaded, plain, scalar
 from openr1.errors import UsageError
 
-PLAIN = re.compile(r"[\w./+-][\w./+@=-]*")  # text that YAML takes as it stands
+PLAIN = re.compile(r"(?!(?i:no|yes|on|off)$)[\w./+-][\w./+@=-]*")  # text that any YAML takes as it stands
 COMMENT_COLUMN = 44
 
 

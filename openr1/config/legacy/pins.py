@@ -35,11 +35,11 @@ def _packs(values: Values) -> bool:
 
 
 def _without_vllm(values: Values) -> bool:
-    return values.get("use_vllm") is False
+    return not values.get("use_vllm")  # off was the default
 
 
 def _with_vllm(values: Values) -> bool:
-    return values.get("use_vllm") is not False
+    return values.get("use_vllm") is not False  # where the file says nothing, the plan may take it
 
 
 def _rewards(name: str, default: bool = False) -> Callable[[Values], bool]:

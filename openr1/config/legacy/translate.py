@@ -87,13 +87,10 @@ def translate(values: Mapping[str, Loaded], stage: str, known: set[str]) -> Tran
     facts += _batch(values, then, kept, stage, vintage)
     facts += _dead_cadence(values, then)
     today = {key: plain(loaded) for key, loaded in kept.items()}
-    # Whether vLLM generated is known from the file as it was: its key may have gone to the plan.
-    pins = pins_of(vintage.program, vintage.month, stage, {**_generated(then, stage), **today})
+    # Whether vLLM generated then is known from the file as it was: its key may have gone to the plan.
+    generated = {"use_vllm": then["use_vllm"]} if "use_vllm" in then else {}
+    pins = pins_of(vintage.program, vintage.month, stage, generated | today)
     return Translation(vintage, kept, pins, tuple(sorted(facts, key=lambda fact: fact.line)), gpus)
-
-
-def _generated(then: Mapping[str, Any], stage: str) -> dict[str, Any]:
-    return {"use_vllm": bool(then.get("use_vllm", False))} if stage == "grpo" else {}
 
 
 def _rule(key: str, value: Any, stage: str, known: set[str]) -> Rule | None:
@@ -132,11 +129,11 @@ def _batch(
     kept.pop(ACCUMULATION, None)
     kept["global_batch_size"] = Loaded(found.value, line)
     what = "completions" if stage == "grpo" else "rows"
-    says = f"{found.words} = {found.value} {what} a step: kept as global_batch_size, which the plan splits"
+    says = f"{found.words} = {found.value} {what} a step, as global_batch_size; the plan splits it"
     facts = [Fact(PER_DEVICE, str(then[PER_DEVICE]), line, says, "global_batch_size")]
     if ACCUMULATION in values:
         shown, place = str(then[ACCUMULATION]), values[ACCUMULATION].line
-        facts.append(Fact(ACCUMULATION, shown, place, "part of global_batch_size", "global_batch_size"))
+        facts.append(Fact(ACCUMULATION, shown, place, "is part of global_batch_size", None))
     return facts
 
 
