@@ -30,7 +30,7 @@ NOT_HASHED |= {"push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision"
 NOT_HASHED |= {"hub_always_push", "report_to", "wandb_entity", "wandb_project", "wandb_run_group"}
 NOT_HASHED |= {"server_timeout", "processes", "parallel", "gpu_memory_utilization"}
 RESERVED_ENV = {"OPENR1_LANG", "OPENR1_DEBUG", "OPENR1_RUNS_DIR", "OPENR1_EVENTS_FD", "OPENR1_CACHE"}
-RESERVED_ENV |= {"OPENR1_REPORT", "OPENR1_NODE", "OPENR1_PARENT_PID"}
+RESERVED_ENV |= {"OPENR1_REPORT", "OPENR1_NODE", "OPENR1_PARENT_PID", "OPENR1_ENGINE_FD"}
 
 
 @dataclass(frozen=True)
