@@ -133,4 +133,3 @@ def _broken_csv(file: Path) -> RecipeError | None:
     finally:
         csv.field_size_limit(before)
     return None
-

@@ -1,9 +1,9 @@
 """Ways in which datasets write down reasoning, all turned into `<think>…</think>`. Pure functions on text.
 
-    thought tags    <|begin_of_thought|>…<|end_of_thought|> <|begin_of_solution|>…<|end_of_solution|>
-                    (Bespoke-Stratos, OpenThoughts, Sky-T1)
-    no opening      …</think> answer: what a server returns whose template had opened `<think>` (DeepSeek-R1)
-    field           the reasoning in a field of its own: `reasoning_content` (DeepSeek's API), `reasoning` (vLLM)
+thought tags    <|begin_of_thought|>…<|end_of_thought|> <|begin_of_solution|>…<|end_of_solution|>
+                (Bespoke-Stratos, OpenThoughts, Sky-T1)
+no opening      …</think> answer: what a server returns whose template had opened `<think>` (DeepSeek-R1)
+field           the reasoning in a field of its own: `reasoning_content` (DeepSeek's API), `reasoning` (vLLM)
 """
 
 from __future__ import annotations

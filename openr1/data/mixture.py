@@ -119,7 +119,9 @@ def _part(entry: Any, where: str, weights: bool) -> Part:
     if isinstance(entry, str):
         entry = {"id": entry}
     if not isinstance(entry, Mapping):
-        raise RecipeError(f"a dataset of a mixture is a map, not {entry!r}", where=where, fix="{id: OWNER/NAME}")
+        raise RecipeError(
+            f"a dataset of a mixture is a map, not {entry!r}", where=where, fix="{id: OWNER/NAME}"
+        )
     found: dict[str, Any] = {}
     for key, value in entry.items():
         meant = KEYS.get(str(key))
@@ -130,7 +132,9 @@ def _part(entry: Any, where: str, weights: bool) -> Part:
             raise _unknown(str(key), tuple(KEYS), where)
         found[meant] = value
     if not isinstance(found.get("name"), str):
-        raise RecipeError("a dataset of the mixture has no id", where=where, fix="add `id: OWNER/NAME` or a file")
+        raise RecipeError(
+            "a dataset of the mixture has no id", where=where, fix="add `id: OWNER/NAME` or a file"
+        )
     if "weight" in found and "fraction" in found:
         raise RecipeError("weight and fraction are both given", where=where, fix="keep one of them")
     other, mine = ("fraction", "weight") if weights else ("weight", "fraction")
@@ -139,7 +143,9 @@ def _part(entry: Any, where: str, weights: bool) -> Part:
         raise RecipeError(f"`{other}` belongs to `{key}`", where=where, fix=f"here it is `{mine}`")
     columns = found.get("columns")
     if columns is not None and (
-        not isinstance(columns, Sequence) or isinstance(columns, str) or not all(isinstance(c, str) for c in columns)
+        not isinstance(columns, Sequence)
+        or isinstance(columns, str)
+        or not all(isinstance(c, str) for c in columns)
     ):
         raise RecipeError("columns must be a list of names", where=f"{where}.columns")
     found["columns"] = tuple(columns) if columns else None
@@ -157,7 +163,11 @@ def _share(value: Any, where: str, most: float) -> float | None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     least_ok = number and (value > 0 if most == 1.0 else value >= 0)
     if not (least_ok and value <= most):
-        what = "the share of the dataset's rows that is taken: above 0, at most 1" if most == 1.0 else "0 or more"
+        what = (
+            "the share of the dataset's rows that is taken: above 0, at most 1"
+            if most == 1.0
+            else "0 or more"
+        )
         raise RecipeError(f"a {where.rpartition('.')[2]} must be {what}; here is {value!r}", where=where)
     return float(value)
 
@@ -203,7 +213,9 @@ def rows_taken(sizes: Sequence[int], mixture: Mixture) -> list[int]:
         count = size if part.weight is None else int(size * part.weight)
         if count == 0:
             raise RecipeError(
-                f"a weight of {part.weight:g} leaves none of the {size:,} rows", where=part.name, fix="raise it"
+                f"a weight of {part.weight:g} leaves none of the {size:,} rows",
+                where=part.name,
+                fix="raise it",
             )
         taken.append(count)
     return taken

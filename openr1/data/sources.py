@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
-UNREACHED = {"ConnectionError", "OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError", "TimeoutException"}
+UNREACHED = {
+    "ConnectionError",
+    "OfflineModeIsEnabled",
+    "LocalEntryNotFoundError",
+    "ConnectError",
+    "TimeoutException",
+}
 
 
 def rows_of(name: str, config: str | None, split: str, revision: str | None = None, **where: Any) -> Dataset:
@@ -110,9 +116,7 @@ def local_copy(name: str, revision: str | None) -> Path | None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(
-            snapshot_download(name, repo_type="dataset", revision=revision, local_files_only=True)
-        )
+        return Path(snapshot_download(name, repo_type="dataset", revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, ValueError):
         return None
 
@@ -175,7 +179,9 @@ def _explain(error: Exception, name: str, split: str, revision: str | None = Non
         )
     if "Unknown split" in text:
         return RecipeError(
-            f"the dataset has no split `{split.partition('[')[0]}`", where=name, fix=f"it has: {_listed(text)}"
+            f"the dataset has no split `{split.partition('[')[0]}`",
+            where=name,
+            fix=f"it has: {_listed(text)}",
         )
     if "BuilderConfig" in text or "Config name is missing" in text:
         return RecipeError(
