@@ -129,7 +129,8 @@ class CompletionLog(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        if self.count and state.is_world_process_zero:
-            held_out = any(key.startswith("eval_") for key in kwargs.get("logs") or ())
+        logs = kwargs.get("logs") or {}
+        if self.count and state.is_world_process_zero and "train_runtime" not in logs:
+            held_out = any(key.startswith("eval_") for key in logs)
             for row in self.trainer.recent_completions(self.count):
                 append_line(self.child.run.samples / "completions.jsonl", {**row, "held_out": held_out})
