@@ -25,6 +25,7 @@ from openr1.cli.common import (
     Words,
     asked_from,
     guarded,
+    take,
     with_recipe,
 )
 
@@ -34,6 +35,7 @@ EXAMPLES = """Examples:
   openr1 sft tiny-cpu                            the sft section of a shipped recipe
   openr1 sft my.yaml --learning_rate 1e-5        override any key of the recipe
   openr1 sft my.yaml --dry-run                   what would be done, nothing written
+  openr1 sft my.yaml --show-samples 3            rows as the model will see them, masked tokens marked
   openr1 sft --model_name_or_path MODEL --dataset_name rows.jsonl
 
 The same command continues a run that was stopped. Keys are TRL's and transformers' own names.
@@ -84,4 +86,10 @@ def command(
         accelerate_config=accelerate_config,
         renamed=SHORT,
     )
+    count, asked = take(asked, "show_samples")
+    if count is not None:
+        from openr1.cli import rows_view
+
+        rows_view.run(with_recipe(plain, asked), count, json=json, quiet=quiet)
+        return
     run_stage(sft, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

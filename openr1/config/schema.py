@@ -43,7 +43,7 @@ class TrainFields(_Fields):
     dataset_revision: str | None = None
     """Branch, tag or commit of a hub dataset."""
     dataset_mixture: dict[str, Any] | None = None
-    """Several datasets, as open-r1: {datasets: [{id, config, split, columns, weight}], seed, test_split_size}."""
+    """Several datasets, as open-r1: {datasets: [{id, config, split, columns, weight}], seed, ...}."""
     eval_split_size: float | None = Field(None, gt=0)
     """Rows (from 1) or share (below 1) held out of the training rows for evaluation while training."""
     eval_limit: int | None = Field(None, ge=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from openr1.data.messages import as_conversation, is_conversation, with_system
@@ -44,13 +44,13 @@ def find_column(columns: Sequence[str], names: Sequence[str], asked: str | None,
     )
 
 
-def value_at(row: Row, name: str) -> Any:
+def value_at(row: Mapping[str, Any], name: str) -> Any:
     """A column, or a field inside one: `reward_model.ground_truth`; None where it is not there."""
     if name in row:
         return row[name]
     value: Any = row
     for part in name.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
+        value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
 

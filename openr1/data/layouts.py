@@ -106,7 +106,8 @@ def sft_layout(columns: Sequence[str], wanted: Wanted) -> Layout:
     if "text" in columns:
         return _text(columns)
     raise RecipeError(
-        "the dataset has no columns to fine-tune on (messages, or conversations, or prompt and completion, or text)",
+        "the dataset has no columns to fine-tune on (messages, or prompt and completion, or conversations, "
+        "or text)",
         fix=f"it has: {', '.join(columns)}; name them: dataset_messages_column, or "
         "dataset_prompt_column and dataset_completion_column",
     )

@@ -179,7 +179,7 @@ def _test_rows(values: dict[str, Any]) -> Dataset:
     except RecipeError as error:
         if "split" in error.what:
             error.what = f"the section evaluates while it trains, and {error.what}"
-            error.fix = f"eval_split_size: 100 holds rows out of the training split ({error.fix}); or eval_strategy: no"
+            error.fix = f"eval_split_size: 100 holds training rows out ({error.fix}); or eval_strategy: no"
             error.args = (error.what,)
         raise
 
@@ -288,7 +288,7 @@ def _same_columns(mixture: Mixture, parts: Sequence[Dataset]) -> None:
         if set(rows.column_names) - {REASONING} != set(first.column_names) - {REASONING}:
             a, b = (", ".join(c for c in d.column_names if c != REASONING) for d in (first, rows))
             raise RecipeError(
-                f"the columns of the mixture differ: {mixture.parts[0].name} gives {a}; {part.name} gives {b}",
+                f"the columns of the mixture differ: {mixture.parts[0].name} has {a}; {part.name} has {b}",
                 where=part.name,
                 fix="list the `columns` to use for every dataset of the mixture, or leave one of them out",
             )

@@ -51,7 +51,8 @@ def as_conversation(value: Any) -> list[Message]:
     if not is_conversation(value):
         shown = "nothing" if value in (None, [], ()) else repr(value)[:60]
         raise RecipeError(
-            f"a conversation must be a list of messages with role and content (or from and value); here is {shown}",
+            "a conversation must be a list of messages with role and content (or from and value); "
+            f"here is {shown}",
             fix="mend or remove the row",
         )
     return [_message(m) for m in value]

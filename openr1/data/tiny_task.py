@@ -194,7 +194,7 @@ def _draw(random: Random, steps: int) -> Problem:
 def sft_rows(
     spec: TaskSpec, seed: int, count: int, split: Split = "train"
 ) -> list[dict[str, list[dict[str, str]]]]:
-    """Rows to fine-tune on, of which exactly round(count * worked) carry a worked solution, in mixed order."""
+    """Rows to fine-tune on, of which exactly round(count * worked) carry a worked solution, mixed."""
     problems = sample_problems(spec, split, seed, count)
     random = Random(f"{TASK}/worked/{seed}")
     order = sorted(range(count), key=[random.random() for _ in range(count)].__getitem__)

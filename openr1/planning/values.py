@@ -96,6 +96,9 @@ def _batches(choose: _Chooser, context: Context, found: Candidate) -> None:
     if context.stage == "sft" and not asked.set_by_person("packing"):
         why = "as the recipe has it: it changes how many examples a step sees, so only a recipe turns it on"
         choose.values["packing"] = Planned(bool(asked.get("packing", False)), why)
+    if context.stage == "sft" and asked.get("packing", False):
+        split_rows = "rows longer than max_length go on in another sequence: no trace loses its end"
+        choose("packing_strategy", "bfd_split", split_rows)
     choose.values["attn_implementation"] = context.attention
     choose("dataloader_num_workers", 0, "batches are cheap to make; workers would only take memory")
 

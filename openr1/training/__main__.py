@@ -10,6 +10,10 @@ def work(child: Child) -> dict[str, Any]:
         from openr1.training.check_rewards import check
 
         return check(child)
+    if "show_samples" in child.config["plan"]:
+        from openr1.training.show_samples import show
+
+        return show(child)
     from openr1.training.run import train
 
     return train(child)

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from openr1.data.load import training_set
+from openr1.data.chat_template import use_template
+from openr1.data.load import load_data
 from openr1.data.model_source import check_loadable, model_files
 from openr1.errors import Interrupted, RecipeError
 from openr1.runs.child import Child
@@ -41,33 +42,38 @@ def train(child: Child) -> dict[str, Any]:
     child.events.send("phase", name="loading model and data")
     with first_goes_first(child):
         source = model_files(values["model_name_or_path"], values["seed"], child.run.path)
-        check_loadable(
+        model = check_loadable(
             source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"]
         )
-        dataset, facts = training_set(stage, values)
+        dataset, held_out, facts = load_rows(child, stage, values)
         if child.first:
             _same_data(child.run.path, facts)
     name_wandb_run(values)
-    args = config_of(stage, values, child)
     models = model_config(stage, values)
     shared: dict[str, Any] = {
         "model": source,
-        "args": args,
-        "train_dataset": dataset,
         "quantization_config": get_quantization_config(models),
         "peft_config": get_peft_config(models),
-        "processing_class": _own_template(stage, source, values),
     }
     trainer: Any
     if stage == "grpo":
-        from openr1.training.grpo import CompletionLog, prefills_think, reward_functions
+        from openr1.training.grpo import CompletionLog, check_prompts, prefills_think, reward_functions
 
         prefilled = prefills_think(source, values, dataset[0]["prompt"])
         rewards = reward_functions(values, prefilled, [dataset[i] for i in range(min(2, len(dataset)))])
+        check_prompts(child, values, source, model, dataset, rewards)
+        args = config_of(stage, values, child)
+        shared |= {"args": args, "train_dataset": dataset, "eval_dataset": held_out}
+        shared["processing_class"] = _own_template(source, values)
         trainer = OpenR1GRPOTrainer(reward_funcs=rewards, **shared)
         trainer.add_callback(CompletionLog(child, trainer, values["log_samples"]))
     else:
-        trainer = OpenR1SFTTrainer(**shared)
+        from openr1.training.sft import prepare
+
+        ready = prepare(child, values, source, dataset, held_out)
+        args = ready.args
+        shared |= {"args": args, "train_dataset": ready.tokens, "eval_dataset": ready.held_out}
+        trainer = OpenR1SFTTrainer(processing_class=ready.tokenizer, **shared)
     trainer.child, trainer.keep = child, values["save_total_limit"]
     reporter = Reporter(child)
     trainer.add_callback(reporter)
@@ -86,26 +92,53 @@ def train(child: Child) -> dict[str, Any]:
         raise Interrupted(f"stopped after step {trainer.state.global_step}; {kept}")
 
     child.interruptible = False
+    if held_out is not None and values["eval_strategy"] == "no":  # do_eval: once, at the end
+        trainer.evaluate()
     _save_final(child, trainer)
     trainer.end()
     leave(child)
     return _result(trainer, facts) | reporter.measured()
 
 
-def _own_template(stage: str, source: str, values: dict[str, Any]) -> Any:
-    """A tokenizer with the recipe's chat template; None leaves the loading to TRL."""
-    template = values["chat_template"]
-    if not template:
+def load_rows(child: Child, stage: str, values: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """The section's rows and those held out, with what was found said once: the mapping of the columns, the
+    shares of a mixture, how reasoning was written."""
+    from openr1.training.grpo import reads_gold
+
+    needs_gold = stage != "grpo" or reads_gold(values)
+    dataset, held_out, facts = load_data(stage, values, needs_gold)
+    if "parts" in facts:
+        for part in facts["parts"]:
+            share = part["rows"] / sum(p["rows"] for p in facts["parts"])
+            text = (
+                f"{part['name']}: {part['rows']:,} of {part['of']:,} rows, {100 * share:.1f} % of the mixture"
+            )
+            child.events.send("notice", text=f"{text}; columns: {part['columns']}")
+    elif facts["columns"] != "built-in":
+        child.events.send("notice", text=f"columns of {facts['name']}: {facts['columns']}")
+    for text in facts.pop("notices"):
+        child.events.send("notice", text=text)
+    if "eval" in facts:
+        text = f"evaluated while training: {facts['eval']['rows']:,} rows ({facts['eval']['from']})"
+        child.events.send("notice", text=text)
+    return dataset, held_out, facts
+
+
+def _own_template(source: str, values: dict[str, Any]) -> Any:
+    """A tokenizer with the recipe's chat template for GRPO; None leaves the loading to TRL."""
+    if not values["chat_template"]:
         return None
     from transformers import AutoTokenizer
 
     # GRPO continues its prompts, so these are padded and cut on the left; as TRL does by itself.
-    sides = {"padding_side": "left", "truncation_side": "left"} if stage == "grpo" else {}
     tokenizer = AutoTokenizer.from_pretrained(
-        source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"], **sides
+        source,
+        revision=values["model_revision"],
+        trust_remote_code=values["trust_remote_code"],
+        padding_side="left",
+        truncation_side="left",
     )
-    path = Path(template)
-    tokenizer.chat_template = path.read_text(encoding="utf-8") if path.is_file() else template
+    use_template(tokenizer, values["chat_template"])
     return tokenizer
 
 

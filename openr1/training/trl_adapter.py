@@ -10,12 +10,14 @@ Differences from stock TRL 1.16, each for a reason:
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trl import GRPOConfig, GRPOTrainer, ModelConfig, SFTConfig, SFTTrainer
+from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 from trl.scripts.utils import get_dataset  # noqa: F401  (the contract test checks that it is still there)
 
 from openr1.config.catalogue import fields_of
@@ -25,6 +27,9 @@ from openr1.runs.files import write_json
 from openr1.training.checkpoints import rotate, seal
 from openr1.training.ranks import any_of
 from openr1.training.sharding import sharded
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 COUNTERS = "openr1-counters.json"
 CONFIGS: dict[str, type] = {"sft": SFTConfig, "grpo": GRPOConfig}
@@ -76,6 +81,37 @@ def model_kwargs(values: dict[str, Any]) -> dict[str, Any]:
         "attn_implementation": values["attn_implementation"],
         "dtype": values["dtype"] or "float32",
     }
+
+
+def sft_tokens(dataset: Dataset, tokenizer: Any, args: SFTConfig, name: str) -> Dataset:
+    """Rows as SFTTrainer tokenizes and masks them, whole: before it cuts or packs, and without a model.
+
+    The trainer takes the result in place of the rows and goes on from there.
+
+    Args:
+        name: "train" or "eval", for the progress messages.
+
+    Returns:
+        The dataset with `input_ids` and `labels` beside its columns.
+    """
+    first = dataset[0]
+    maker: Any = object.__new__(SFTTrainer)
+    maker._tokenizer = tokenizer
+    maker.chat_template = None
+    if args.assistant_only_loss and not has_generation_markers(tokenizer.chat_template or ""):
+        try:
+            maker.chat_template = get_training_chat_template(tokenizer)
+        except ValueError as error:
+            raise RecipeError(
+                "assistant_only_loss needs a chat template that marks the answers ({% generation %})",
+                where="assistant_only_loss",
+                fix="use a shipped one (--chat_template chatml), or leave assistant_only_loss out",
+            ) from error
+    pair = "prompt" in first and "completion" in first
+    maker.completion_only_loss = pair if args.completion_only_loss is None else args.completion_only_loss
+    whole = copy.copy(args)
+    whole.max_length, whole.shuffle_dataset = None, False
+    return maker._prepare_dataset(dataset, tokenizer, whole, False, None, name)
 
 
 class Sealed:

@@ -28,7 +28,8 @@ CONVERSATIONS = [
     ({"messages": [SYSTEM, USER, ANSWER], "num_tokens": 3, "source": "x"}, [SYSTEM, USER, ANSWER]),
     ({"prompt": "1+1", "messages": [USER, ANSWER], "uuid": "7"}, [USER, ANSWER]),
     ({"conversations": [HUMAN, GPT]}, [USER, ANSWER]),
-    ({"conversations": [{"from": "user", "value": "1+1"}, {"from": "assistant", "value": "2"}]}, [USER, ANSWER]),
+    ({"conversations": [{"from": "user", "value": "1+1"}, {"from": "assistant", "value": "2"}]},
+     [USER, ANSWER]),
     ({"conversations": [USER, ANSWER]}, [USER, ANSWER]),
     ({"system": "think", "conversations": [HUMAN, GPT]}, [SYSTEM, USER, ANSWER]),
     ({"system": "think", "conversations": [{"from": "system", "value": "own"}, HUMAN, GPT]},
@@ -37,8 +38,8 @@ CONVERSATIONS = [
     # H4's Bespoke-Stratos: both, of which TRL takes the one that lacks the system turn
     ({"system": "think", "conversations": [HUMAN, GPT], "messages": [SYSTEM, USER, ANSWER]},
      [SYSTEM, USER, ANSWER]),
-    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "1+"}, {"type": "text", "text": "1"}]},
-                   ANSWER]}, [USER, ANSWER]),
+    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "1+"},
+                                                {"type": "text", "text": "1"}]}, ANSWER]}, [USER, ANSWER]),
 ]  # fmt: skip
 
 
@@ -53,8 +54,10 @@ PAIRS = [
     ({"problem": "1+1", "solution": "2", "answer": "2"}, [USER], [ANSWER]),
     ({"question": "1+1", "response": "2"}, [USER], [ANSWER]),
     ({"instruction": "1+1", "input": "", "output": "2", "text": "whole"}, [USER], [ANSWER]),
-    ({"instruction": "add", "input": "1 1", "output": "2"}, [{"role": "user", "content": "add\n\n1 1"}], [ANSWER]),
-    ({"problem": "1+1", "generations": ["3", "2"], "correctness_math_verify": [False, True]}, [USER], [ANSWER]),
+    ({"instruction": "add", "input": "1 1", "output": "2"},
+     [{"role": "user", "content": "add\n\n1 1"}], [ANSWER]),
+    ({"problem": "1+1", "generations": ["3", "2"], "correctness_math_verify": [False, True]},
+     [USER], [ANSWER]),
     ({"problem": "1+1", "generations": ["3", "2"], "is_reasoning_complete": [False, True]}, [USER], [ANSWER]),
     ({"problem": "1+1", "generations": ["2", "3"], "correctness_math_verify": None}, [USER], [ANSWER]),
     ({"prompt": 11, "completion": 0},
