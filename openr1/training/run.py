@@ -33,6 +33,7 @@ def train(child: Child) -> dict[str, Any]:
         config_of,
         model_config,
     )
+    from openr1.training.updates import rules_of
 
     child.events.send("phase", name="loading model and data")
     source = model_files(values["model_name_or_path"], values["seed"], child.run.path)
@@ -60,6 +61,7 @@ def train(child: Child) -> dict[str, Any]:
     else:
         trainer = OpenR1SFTTrainer(**shared)
     trainer.child, trainer.keep = child, values["save_total_limit"]
+    trainer.rules = rules_of(stage, values, args.per_device_train_batch_size)
     reporter = Reporter(child)
     trainer.add_callback(reporter)
     trainer.add_callback(watchman(child, trainer.model))
