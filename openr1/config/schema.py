@@ -64,6 +64,12 @@ class TrainFields(_Fields):
     """W&B group of runs; WANDB_RUN_GROUP when not given."""
     max_prompt_length: int | None = Field(None, ge=1)
     """Longest prompt to plan memory for, in tokens; 512 is assumed when not given. Nothing is cut."""
+    trim_micro_batches: bool = True
+    """Form micro-batches by length and cut each to its own longest row. The gradient stays the same."""
+    micro_batch_by: Literal["tokens", "rows"] = "tokens"
+    """What fills a micro-batch: rows up to a number of tokens, or always per_device_train_batch_size rows."""
+    micro_batch_tokens: int | None = Field(None, ge=1)
+    """Most tokens of a micro-batch, padding included; default: per_device_train_batch_size longest rows."""
 
     @field_validator("eval_split_size")
     @classmethod
@@ -111,6 +117,8 @@ class GrpoFields(TrainFields):
     """soft_overlong_punishment reward: tokens before that over which it falls from 0 to -1."""
     code_language: str | None = None
     """code_format reward: language of the fenced block."""
+    skip_idle_rows: bool = True
+    """Do not forward completions whose gradient is exactly zero (all rewards of a group equal, beta 0)."""
     log_samples: int = Field(16, ge=0)
     """Completions kept per logged step in samples/completions.jsonl; 0 keeps none."""
 

@@ -38,6 +38,7 @@ def train(child: Child) -> dict[str, Any]:
         config_of,
         model_config,
     )
+    from openr1.training.updates import rules_of
 
     child.events.send("phase", name="loading model and data")
     with first_goes_first(child):
@@ -75,6 +76,7 @@ def train(child: Child) -> dict[str, Any]:
         shared |= {"args": args, "train_dataset": ready.tokens, "eval_dataset": ready.held_out}
         trainer = OpenR1SFTTrainer(processing_class=ready.tokenizer, **shared)
     trainer.child, trainer.keep = child, values["save_total_limit"]
+    trainer.rules = rules_of(stage, values, args.per_device_train_batch_size)
     reporter = Reporter(child)
     trainer.add_callback(reporter)
     trainer.add_callback(watchman(child, trainer.model, reporter.telemetry))
