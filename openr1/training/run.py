@@ -58,10 +58,12 @@ def train(child: Child) -> dict[str, Any]:
     }
     trainer: Any
     if stage == "grpo":
+        from openr1.training import vllm
         from openr1.training.grpo import CompletionLog, prefills_think, reward_functions
 
         prefilled = prefills_think(source, values, dataset[0]["prompt"])
         rewards = reward_functions(values, prefilled, [dataset[i] for i in range(min(2, len(dataset)))])
+        vllm.ready(values)
         trainer = OpenR1GRPOTrainer(reward_funcs=rewards, **shared)
         trainer.add_callback(CompletionLog(child, trainer, values["log_samples"]))
     else:
