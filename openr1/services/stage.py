@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,8 @@ from openr1.launch import command
 from openr1.runs import manifest, resolved_file
 from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate, locked, refuse_other
-from openr1.services.launching import launch
+from openr1.services import slurm
+from openr1.services.launching import launch, together
 from openr1.services.lineage import (
     MODEL,
     check_dataset,
@@ -34,7 +36,7 @@ from openr1.services.lineage import (
     untrained,
 )
 from openr1.services.recipes import check_section_names, overrides_for, recipe_for, section_of
-from openr1.services.request import Asked, Listener
+from openr1.services.request import Asked, Listener, Nodes
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Prepared:
     command: command.Command
     machine: Machine
     notices: tuple[str, ...] = ()
+    nodes: Nodes = Nodes()
 
     def as_dict(self) -> dict[str, Any]:
         """The dry run as JSON."""
@@ -82,6 +85,7 @@ class Outcome:
 
 def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
     """Prepare the section that `openr1 sft` or `openr1 grpo` runs. Writes nothing."""
+    machine = together(machine, asked.nodes)
     recipe, said = recipe_for(stage, asked, machine)
     check_section_names(recipe, asked.overrides)
     section = section_of(recipe, stage, asked.section)
@@ -164,7 +168,7 @@ def prepare_section(
         plan["max_gpu_temp"] = asked.max_gpu_temp
     threads = resolved.values.get("threads")
     child = command.local(resolved.stage, run.path, threads)
-    return Prepared(resolved, run, plan, child, machine, (*resolved.notices, *notices))
+    return Prepared(resolved, run, plan, child, machine, (*resolved.notices, *notices), asked.nodes)
 
 
 def _machine_key(machine: Machine) -> str:
@@ -253,8 +257,13 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
         return Outcome(
             prepared, found.get("result") or {}, float(found.get("seconds") or 0), was_finished=True
         )
+    if prepared.nodes.rank > 0:
+        return help_first_node(prepared, listen)
     with locked(run):
         listen({"event": "section", "prepared": prepared, "state": state})
+        different = slurm.mismatch(prepared.plan, os.environ.get("OPENR1_SUBMITTED"))
+        if different:
+            listen({"event": "notice", "text": different})
         resolved_file.write(run.resolved, resolved, prepared.plan)
         attempt = run.next_attempt()
         _begin(prepared, attempt)
@@ -268,6 +277,14 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
         total = _end(run, "finished", time.time() - start, result=result)
     _learn(prepared, result)
     return Outcome(prepared, result, total)
+
+
+def help_first_node(prepared: Prepared, listen: Listener) -> Outcome:
+    """This node's ranks of a run whose folder the first node keeps."""
+    listen({"event": "section", "prepared": prepared, "state": prepared.run.state})
+    start = time.time()
+    result = launch(prepared, prepared.run.next_attempt(prepared.nodes.rank), listen)
+    return Outcome(prepared, result, time.time() - start)
 
 
 def _learn(prepared: Prepared, result: dict[str, Any]) -> None:
