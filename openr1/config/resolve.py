@@ -31,6 +31,7 @@ NOT_HASHED |= {"hub_always_push", "report_to", "wandb_entity", "wandb_project", 
 NOT_HASHED |= {"server_timeout", "processes", "parallel", "gpu_memory_utilization"}
 RESERVED_ENV = {"OPENR1_LANG", "OPENR1_DEBUG", "OPENR1_RUNS_DIR", "OPENR1_EVENTS_FD", "OPENR1_CACHE"}
 RESERVED_ENV |= {"OPENR1_REPORT", "OPENR1_NODE", "OPENR1_PARENT_PID", "OPENR1_ENGINE_FD"}
+RESERVED_ENV |= {"OPENR1_SUBMITTED", "OPENR1_MASTER", "OPENR1_MEETING_SECONDS"}
 
 
 @dataclass(frozen=True)

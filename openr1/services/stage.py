@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +22,9 @@ from openr1.launch import command
 from openr1.runs import manifest, resolved_file
 from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate, locked, refuse_other
+from openr1.services import slurm
 from openr1.services.accounts import check_accounts, give_way, named_target
-from openr1.services.launching import launch
+from openr1.services.launching import launch, together
 from openr1.services.lineage import (
     MODEL,
     check_data,
@@ -42,7 +44,7 @@ from openr1.services.recipes import (
     section_of,
 )
 from openr1.services.report import Refresh, leave
-from openr1.services.request import Asked, Listener
+from openr1.services.request import Asked, Listener, Nodes
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Prepared:
     command: command.Command
     machine: Machine
     notices: tuple[str, ...] = ()
+    nodes: Nodes = Nodes()
 
     def as_dict(self) -> dict[str, Any]:
         """The dry run as JSON."""
@@ -90,6 +93,7 @@ class Outcome:
 
 def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
     """Prepare the section that `openr1 sft` or `openr1 grpo` runs. Writes nothing."""
+    machine = together(machine, asked.nodes)
     recipe, said = recipe_for(stage, asked, machine)
     check_section_names(recipe, asked.overrides)
     section = section_of(recipe, stage, asked.section)
@@ -177,7 +181,7 @@ def prepare_section(
         plan["max_gpu_temp"] = asked.max_gpu_temp
     threads = resolved.values.get("threads")
     child = command.local(resolved.stage, run.path, threads)
-    return Prepared(resolved, run, plan, child, machine, (*resolved.notices, *notices))
+    return Prepared(resolved, run, plan, child, machine, (*resolved.notices, *notices), asked.nodes)
 
 
 def _machine_key(machine: Machine) -> str:
@@ -262,8 +266,13 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
         return Outcome(
             prepared, found.get("result") or {}, float(found.get("seconds") or 0), was_finished=True
         )
+    if prepared.nodes.rank > 0:
+        return help_first_node(prepared, listen)
     with locked(run):
         listen({"event": "section", "prepared": prepared, "state": state})
+        different = slurm.mismatch(prepared.plan, os.environ.get("OPENR1_SUBMITTED"))
+        if different:
+            listen({"event": "notice", "text": different})
         resolved_file.write(run.resolved, resolved, prepared.plan)
         attempt = run.next_attempt()
         _begin(prepared, attempt)
@@ -285,6 +294,14 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
     leave(run.path, listen)
     _learn(prepared, result)
     return Outcome(prepared, result, total)
+
+
+def help_first_node(prepared: Prepared, listen: Listener) -> Outcome:
+    """This node's ranks of a run whose folder the first node keeps."""
+    listen({"event": "section", "prepared": prepared, "state": prepared.run.state})
+    start = time.time()
+    result = launch(prepared, prepared.run.next_attempt(prepared.nodes.rank), listen)
+    return Outcome(prepared, result, time.time() - start)
 
 
 def _learn(prepared: Prepared, result: dict[str, Any]) -> None:

@@ -37,6 +37,14 @@ def join(child: Child) -> None:
         return
     seconds = int(os.environ.get("OPENR1_MEETING_SECONDS", MEETING_SECONDS))
     store = _store(child, seconds)
+    if child.first:
+        store.set("world", str(child.ranks))
+    elif (world := int(store.get("world"))) != child.ranks:
+        raise EnvironmentProblem(
+            f"this node counts {child.ranks} ranks in all, the first one {world}",
+            where=f"node {child.node}",
+            fix="start the same command on every node; with unequal nodes say --gpus N",
+        )
     store.set(f"here/{child.rank}", str(child.node))
     _wait_for_all(child, store, seconds)
     # gloo beside NCCL: what is agreed upon between steps never waits for a card.

@@ -58,6 +58,7 @@ def train(child: Child) -> dict[str, Any]:
     }
     trainer: Any
     if stage == "grpo":
+        from openr1.training import vllm
         from openr1.training.grpo import CompletionLog, check_prompts, prefills_think, reward_functions
 
         prefilled = prefills_think(source, values, dataset[0]["prompt"])
@@ -66,6 +67,7 @@ def train(child: Child) -> dict[str, Any]:
         args = config_of(stage, values, child)
         shared |= {"args": args, "train_dataset": dataset, "eval_dataset": held_out}
         shared["processing_class"] = _own_template(source, values)
+        vllm.ready(values)
         trainer = OpenR1GRPOTrainer(reward_funcs=rewards, **shared)
         trainer.add_callback(CompletionLog(child, trainer, values["log_samples"]))
     else:
