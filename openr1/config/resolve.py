@@ -25,6 +25,7 @@ from openr1.errors import RecipeError, RecipeErrors
 
 # Where a run is written and how it is shown do not change what is learnt: they are not part of its name.
 NOT_HASHED = {"output_dir", "run_name", "threads", "logging_steps", "save_steps", "save_total_limit", "stage"}
+NOT_HASHED |= {"from_run"}  # its hash is among the parents
 RESERVED_ENV = {"OPENR1_LANG", "OPENR1_DEBUG", "OPENR1_RUNS_DIR", "OPENR1_EVENTS_FD", "OPENR1_CACHE"}
 
 
@@ -58,6 +59,8 @@ class Resolved:
         release's default, continues the same run."""
         # What builds on other sections takes its model from them; their hashes say which.
         left_out = NOT_HASHED | ({"model_name_or_path"} if self.parents else set())
+        if "dataset_name" in self.settings and isinstance(self["dataset_name"], dict):
+            left_out |= {"dataset_name"}
         asked = {k: self.settings[k].value for k in sorted(self.explicit - left_out)}
         text = json.dumps([self.stage, asked, sorted(self.parents.items())], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:8]

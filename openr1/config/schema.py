@@ -30,6 +30,8 @@ class TrainFields(_Fields):
 
     from_: str | None = Field(None, alias="from")
     """Name of the training section this one starts from; default: the training section before it."""
+    dataset_name: str | dict[str, str] | None = None
+    """Hub dataset, local file or folder, builtin:NAME, or {from: NAME}, the export of a generate section."""
     global_batch_size: int | None = Field(None, ge=1)
     """Rows (sft) or completions (grpo) per optimizer step, over all devices and accumulation steps."""
     limit: int | None = Field(None, ge=1)
@@ -50,6 +52,13 @@ class TrainFields(_Fields):
     """Let the plan train LoRA adapters where the whole model does not fit."""
     max_prompt_length: int | None = Field(None, ge=1)
     """Longest prompt to plan memory for, in tokens; 512 is assumed when not given. Nothing is cut."""
+
+    @field_validator("dataset_name")
+    @classmethod
+    def _a_name_or_from(cls, value: Any) -> Any:
+        if isinstance(value, dict) and set(value) != {"from"}:
+            raise ValueError("must be a name, or {from: NAME} with the name of a generate section")
+        return value
 
 
 class SftFields(TrainFields):

@@ -24,8 +24,8 @@ _STYLE = re.compile(
 _FRACTION = re.compile(r"\\[dtc]frac(?![a-z])")
 # What LaTeX is written with says nothing about a problem.
 _LATEX = """
-frac sqrt cdot cdots ldots dots times begin end array pmatrix bmatrix cases aligned alpha beta gamma theta lambda
-infty leq geq neq sin cos tan overline underline overrightarrow circ
+frac sqrt cdot cdots ldots dots times begin end array pmatrix bmatrix cases aligned alpha beta gamma theta
+lambda infty leq geq neq sin cos tan overline underline overrightarrow circ
 """
 LATEX_WORDS = frozenset(_LATEX.split())
 MIN_WORDS = 3

@@ -41,7 +41,7 @@ class Generation:
     """A run of the generate stage: the samples it works on, and the folder its steps write to.
 
     `verdicts.jsonl`, `selection.jsonl` and `contamination.jsonl` are looked for in the run's own folder, and
-    then in the folder of the run it takes its samples from, so that `--only export` exports what that run selected.
+    then in that of the run it takes its samples from: `--only export` exports what that run selected.
     """
 
     def __init__(self, child: Child) -> None:
@@ -181,6 +181,11 @@ class Generation:
             folder,
             lambda counts: card(self.facts, self._said_rules(), self.funnel.steps, counts, compared),
         )
+        if contaminated and "decontaminate" not in self.result["steps"]:
+            left = [x for x in selection.values() if x["chosen"] and x["row"] not in contaminated]
+            self.funnel.add(
+                "not contaminated (found earlier)", len(left), sum(len(x["chosen"]) for x in left)
+            )
         self.result["exported"] = counts
         if not counts:
             self._say(

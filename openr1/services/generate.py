@@ -20,10 +20,19 @@ from openr1.runs import manifest
 from openr1.runs.folder import RunFolder, runs_root
 from openr1.services.evaluate import label_of
 from openr1.services.hw_profile import the_machine
-from openr1.services.lineage import MODEL, check_dataset, check_model, finished_run, parent_of, placed
+from openr1.services.lineage import (
+    MODEL,
+    builds_on,
+    check_dataset,
+    check_model,
+    need_finished,
+    placed,
+    take,
+    untrained,
+)
 from openr1.services.recipes import check_section_names, overrides_for, section_of
 from openr1.services.request import Asked, Listener
-from openr1.services.stage import Outcome, Prepared, execute, locate_run, prepare_section, resolved_chain
+from openr1.services.stage import Outcome, Prepared, execute, finished_parent, locate_run, prepare_section
 
 DEFAULT_DATASET = "AI-MO/NuminaMath-TIR"
 
@@ -76,11 +85,11 @@ def prepare(asked: Asked) -> Prepared:
         _refuse_sampling(overrides)
         prepared = prepare_from(recipe, resolved, machine, asked)
     else:
-        if recipe.path is not None and not resolved[MODEL] and not _named_here(section, overrides):
-            resolved = _from_training(recipe, section, resolved, asked)
+        resolved = _from_training(recipe, section, resolved, overrides, asked)
         resolved = with_default_dataset(resolved)
         run = locate_run(recipe, resolved, asked)
-        prepared = prepare_generate(resolved, run, machine, asked)
+        to_come = asked.dry_run and bool(resolved.parents)
+        prepared = prepare_generate(resolved, run, machine, asked, to_come=to_come)
     return replace(prepared, notices=(*said, *prepared.notices))
 
 
@@ -107,20 +116,16 @@ def _recipe(asked: Asked) -> tuple[Recipe, Section]:
     return Recipe(name, None, {}, (section,)), section
 
 
-def _named_here(section: Section, overrides: Mapping[str, Any]) -> bool:
-    return MODEL in section.values or MODEL in overrides
-
-
-def _from_training(recipe: Recipe, section: Section, resolved: Resolved, asked: Asked) -> Resolved:
-    """The model of the training section before this one, which must have finished; none before is fine."""
-    parent = parent_of(recipe, section)
-    if parent is None:
-        return resolved
-    from openr1.services.lineage import need_finished, start_from
-
-    before = resolved_chain(recipe, parent, asked)
-    done = finished_run(recipe.name, before.name, before.hash)
-    return start_from(resolved, before, done or need_finished(recipe, before, section))
+def _from_training(
+    recipe: Recipe, section: Section, resolved: Resolved, overrides: Mapping[str, Any], asked: Asked
+) -> Resolved:
+    """The section with the model of the training section before it, where there is one."""
+    for parent in builds_on(recipe, section, resolved, overrides):
+        before, done = finished_parent(recipe, parent, asked)
+        if done is None and asked.dry_run:
+            done = untrained(recipe, before)
+        resolved = take(resolved, before, done or need_finished(recipe, before, section))
+    return resolved
 
 
 def with_default_dataset(resolved: Resolved) -> Resolved:
@@ -144,6 +149,12 @@ def prepare_generate(
     """
     if not resolved[MODEL]:
         raise RecipeError("no model is named", fix="openr1 generate --model MODEL --dataset FILE")
+    if resolved["from_run"]:
+        raise RecipeError(
+            "a pipeline samples anew; `from_run` is for openr1 generate alone",
+            where=resolved.where("from_run"),
+            fix="remove it",
+        )
     check_dataset(resolved["dataset_name"], resolved.where("dataset_name"))
     notices = _check_values(resolved)
     model = str(resolved[MODEL]) if to_come else check_model(str(resolved[MODEL]), resolved.where(MODEL))

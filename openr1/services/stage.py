@@ -23,13 +23,13 @@ from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate, locked, refuse_other
 from openr1.services.lineage import (
     MODEL,
+    builds_on,
     check_dataset,
+    check_exported,
     check_model,
     finished_run,
     need_finished,
-    parent_of,
-    start_from,
-    starts_elsewhere,
+    take,
     untrained,
 )
 from openr1.services.recipes import check_section_names, overrides_for, recipe_for, section_of
@@ -87,20 +87,21 @@ def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
     overrides = overrides_for(section, asked.overrides, keys_of(stage), strict=True)
     resolved = resolve(recipe, section, overrides=overrides)
     shape_of, notices = None, [said] if said else []
-    if stage in TRAINING_STAGES and not starts_elsewhere(section, dict(overrides)):
-        parent = parent_of(recipe, section)
-        if parent is not None:
-            before, done = _finished_parent(recipe, parent, asked)
-            if done is None and asked.dry_run:
-                notices.append(f"section {before.name}, from which this one starts, is not trained yet")
-                shape_of, done = str(resolved[MODEL]), untrained(recipe, before)
-            resolved = start_from(resolved, before, done or need_finished(recipe, before, section))
+    for parent in builds_on(recipe, section, resolved, overrides):
+        before, done = finished_parent(recipe, parent, asked)
+        if done is None and asked.dry_run:
+            notices.append(f"section {before.name}, from which this one starts, is not trained yet")
+            shape_of = str(resolved[MODEL]) if parent.stage in TRAINING_STAGES else shape_of
+            done = untrained(recipe, before)
+        resolved = take(resolved, before, done or need_finished(recipe, before, section))
+    if not asked.dry_run:
+        check_exported(resolved)
     run = locate_run(recipe, resolved, asked)
     prepared = prepare_section(resolved, run, machine, asked, shape_of=shape_of)
     return replace(prepared, notices=(*notices, *prepared.notices))
 
 
-def _finished_parent(recipe: Recipe, parent: Section, asked: Asked) -> tuple[Resolved, RunFolder | None]:
+def finished_parent(recipe: Recipe, parent: Section, asked: Asked) -> tuple[Resolved, RunFolder | None]:
     """The parent and its finished run: one with the same overrides, else one with its own alone.
 
     `openr1 sft R --seed 1` and `openr1 grpo R --seed 1` belong together, but `--learning_rate 1e-5` given
@@ -116,14 +117,11 @@ def _finished_parent(recipe: Recipe, parent: Section, asked: Asked) -> tuple[Res
 
 
 def resolved_chain(recipe: Recipe, section: Section, asked: Asked) -> Resolved:
-    """A training section resolved with its ancestors' hashes, as a run of it was named."""
+    """A training or generate section resolved with its ancestors' hashes, as a run of it was named."""
     overrides = overrides_for(section, asked.overrides, keys_of(section.stage), strict=False)
     resolved = resolve(recipe, section, overrides=overrides)
-    parent = None if starts_elsewhere(section, dict(overrides)) else parent_of(recipe, section)
-    if parent is None:
-        return resolved
-    before = resolved_chain(recipe, parent, asked)
-    return replace(resolved, parents={**resolved.parents, before.name: before.hash})
+    before = [resolved_chain(recipe, s, asked) for s in builds_on(recipe, section, resolved, overrides)]
+    return replace(resolved, parents={**resolved.parents, **{b.name: b.hash for b in before}})
 
 
 def locate_run(recipe: Recipe, resolved: Resolved, asked: Asked, within: Path | None = None) -> RunFolder:
@@ -194,7 +192,8 @@ def _plan_training(
         raise RecipeError(
             "no dataset is named", where=resolved.recipe, fix="set dataset_name, or --dataset_name"
         )
-    check_dataset(resolved["dataset_name"], resolved.where("dataset_name"))
+    if resolved.settings["dataset_name"].origin.kind != "pipeline":  # which may have yet to be made
+        check_dataset(resolved["dataset_name"], resolved.where("dataset_name"))
     if resolved.stage == "grpo":
         from openr1.rewards import check_reward_funcs
 
