@@ -1,8 +1,8 @@
 r"""Words of a text, for comparing it with another: upstream's way, and one that sees through its spelling.
 
 `open-r1`  lower case, words between white space, punctuation and LaTeX kept (open-r1's and s1's script).
-`strict`   NFKC, lower case, LaTeX's spacing and style commands dropped, every other punctuation too; numbers
-           and words apart (`2x` is `2`, `x`); every Chinese, Japanese or Korean character a word of its own.
+`strict`   NFKC, lower case, LaTeX's spacing and style commands dropped, every other punctuation a gap; every
+           Chinese, Japanese or Korean character a word of its own.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Literal
 Match = Literal["strict", "open-r1"]
 
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_ASCII = re.compile(r"[a-z]+|[0-9]+")
-_WORDS = re.compile(rf"[{CJK}]|\d+|[^\W\d_{CJK}]+")
+# A gap for whatever is neither letter nor digit; one table look-up per character.
+_ASCII = {code: " " for code in range(128) if not chr(code).isalnum()}
+_WORDS = re.compile(rf"[{CJK}]|[^\W_{CJK}]+")
 _ONE_CJK = re.compile(f"[{CJK}]")
 _STYLE = re.compile(
-    r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|quad|qquad|text|textbf|textit|mathrm|mathbf"
-    r"|mathbb|operatorname|mbox|hspace|vspace)(?![a-z])|\\[,;:! ]"
+    r"\\(?:[,;:!]|[dtc](?=frac)|(?:left|right|bigg?[lr]?|displaystyle|textstyle|limits|quad|qquad|text|textbf"
+    r"|textit|mathrm|mathbf|mathbb|operatorname|mbox|hspace|vspace)(?![a-z]))"
 )
-_FRACTION = re.compile(r"\\[dtc]frac(?![a-z])")
 # What LaTeX is written with says nothing about a problem.
 _LATEX = """
 frac sqrt cdot cdots ldots dots times begin end array pmatrix bmatrix cases aligned alpha beta gamma theta
@@ -40,8 +40,8 @@ def words(text: str, match: Match) -> list[str]:
         text = unicodedata.normalize("NFKC", text)
     text = text.lower()
     if "\\" in text:
-        text = _STYLE.sub(" ", _FRACTION.sub(r"\\frac", text))
-    return (_ASCII if text.isascii() else _WORDS).findall(text)
+        text = _STYLE.sub(" ", text)
+    return text.translate(_ASCII).split() if text.isascii() else _WORDS.findall(text)
 
 
 def is_cjk(found: list[str]) -> bool:
@@ -51,5 +51,5 @@ def is_cjk(found: list[str]) -> bool:
 
 def tells(gram: list[str]) -> bool:
     """Whether an n-gram has enough real words to be told from any other formula."""
-    real = sum(bool(_ONE_CJK.match(w)) or (len(w) > 2 and w.isalpha() and w not in LATEX_WORDS) for w in gram)
+    real = sum(bool(_ONE_CJK.match(w)) or (len(w) > 1 and w.isalpha() and w not in LATEX_WORDS) for w in gram)
     return real >= MIN_WORDS
