@@ -9,7 +9,7 @@ from typing import Any
 from openr1.cli.live import Live
 from openr1.cli.printer import Printer
 from openr1.cli.scores_view import show_scores
-from openr1.cli.words import duration, percent, short
+from openr1.cli.words import duration, short
 from openr1.services.request import Asked
 from openr1.services.stage import Outcome, Prepared, execute
 
@@ -83,7 +83,7 @@ def _written(stage: str) -> str:
         "sft": "metrics.jsonl, checkpoints/, model/",
         "grpo": "metrics.jsonl, samples/, checkpoints/, model/",
         "eval": "samples/, results.json",
-        "generate": "samples/, samples.jsonl",
+        "generate": "samples/, samples.jsonl, sampling.json, verdicts.jsonl, selection.jsonl, dataset/",
     }
     return f"{always}, {more[stage]}"
 
@@ -119,12 +119,9 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
     if "scores" in outcome.result:
         show_scores(printer, outcome.result["scores"])
     elif "file" in outcome.result:
-        result = outcome.result
-        printer.text(
-            f"{result['samples']:,} completions of {result['rows']:,} rows, "
-            f"{result['mean_tokens']:.0f} tokens on average, {percent(result['truncated'])} cut off"
-        )
-        printer.text(f"  {result['file']}")
+        from openr1.cli.generate_view import show_generation
+
+        show_generation(printer, outcome.result)
     else:
         last = outcome.result.get("last", {})
         shown = ", ".join(f"{key} {short(value)}" for key, value in last.items() if value is not None)

@@ -29,6 +29,7 @@ NOT_HASHED = {"output_dir", "run_name", "threads", "logging_steps", "save_steps"
 NOT_HASHED |= {"push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_strategy"}
 NOT_HASHED |= {"hub_always_push", "report_to", "wandb_entity", "wandb_project", "wandb_run_group"}
 NOT_HASHED |= {"server_timeout", "processes", "parallel", "gpu_memory_utilization"}
+NOT_HASHED |= {"from_run"}  # its hash is among the parents
 RESERVED_ENV = {"OPENR1_LANG", "OPENR1_DEBUG", "OPENR1_RUNS_DIR", "OPENR1_EVENTS_FD", "OPENR1_CACHE"}
 RESERVED_ENV |= {"OPENR1_REPORT", "OPENR1_NODE", "OPENR1_PARENT_PID", "OPENR1_ENGINE_FD"}
 RESERVED_ENV |= {"OPENR1_SUBMITTED", "OPENR1_MASTER", "OPENR1_MEETING_SECONDS"}
@@ -64,6 +65,8 @@ class Resolved:
         release's default, continues the same run."""
         # What builds on other sections takes its model from them; their hashes say which.
         left_out = NOT_HASHED | ({"model_name_or_path"} if self.parents else set())
+        if "dataset_name" in self.settings and isinstance(self["dataset_name"], dict):
+            left_out |= {"dataset_name"}
         asked = {k: self.settings[k].value for k in sorted(self.explicit - left_out)}
         text = json.dumps([self.stage, asked, sorted(self.parents.items())], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:8]

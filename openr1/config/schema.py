@@ -30,6 +30,8 @@ class TrainFields(_Fields):
 
     from_: str | None = Field(None, alias="from")
     """Name of the training section this one starts from; default: the training section before it."""
+    dataset_name: str | dict[str, str] | None = None
+    """Hub dataset, local file or folder, builtin:NAME, or {from: NAME}, the export of a generate section."""
     global_batch_size: int | None = Field(None, ge=1)
     """Rows (sft) or completions (grpo) per optimizer step, over all devices and accumulation steps."""
     limit: int | None = Field(None, ge=1)
@@ -76,6 +78,13 @@ class TrainFields(_Fields):
     def _rows_or_a_share(cls, value: float | None) -> float | None:
         if value is not None and value > 1 and value != int(value):
             raise ValueError("must be a whole number of rows, or a share below 1")
+        return value
+
+    @field_validator("dataset_name")
+    @classmethod
+    def _a_name_or_from(cls, value: Any) -> Any:
+        if isinstance(value, dict) and set(value) != {"from"}:
+            raise ValueError("must be a name, or {from: NAME} with the name of a generate section")
         return value
 
 
@@ -208,8 +217,14 @@ class EvalFields(SamplingFields):
 
 
 class GenerateFields(SamplingFields):
-    """Sampling completions for a dataset."""
+    """Sampling completions for a dataset, and what is made of them."""
 
+    from_: str | None = Field(None, alias="from")
+    """Name of the training section whose model is sampled; default: the training section before it."""
+    from_run: str | None = None
+    """A finished generate run (folder or name) whose samples are taken instead of sampling: `--from`."""
+    only: list[Literal["verify", "filter", "decontaminate", "export"]] | None = None
+    """Steps after sampling; all for which there is something to do when not given."""
     dataset_name: str | None = None
     """Hub dataset, local JSONL or Parquet file, or builtin:NAME."""
     dataset_config: str | None = None
@@ -218,6 +233,8 @@ class GenerateFields(SamplingFields):
     """Split of the dataset."""
     prompt_column: str | None = None
     """Column that holds the prompt; found by name (prompt, problem, question) when not given."""
+    prompt_template: str | None = None
+    """Jinja text, or a file, around the prompt: `{{ instruction }}` is the prompt, columns go by name."""
     num_generations: int = Field(1, ge=1, le=1024)
     """Completions per row."""
     temperature: float = Field(0.6, ge=0, le=10)
@@ -226,6 +243,53 @@ class GenerateFields(SamplingFields):
     """Nucleus sampling's probability mass; not used at temperature 0."""
     max_new_tokens: int = Field(8192, ge=1)
     """Longest completion, in tokens."""
+    truncated: Literal["keep", "drop", "retry"] = "keep"
+    """Completions cut off at the limit: keep (flagged), drop in the filter, or retry with a larger budget."""
+    retry_max_new_tokens: int | None = Field(None, ge=1)
+    """Longest completion of a retry, in tokens; twice max_new_tokens when not given."""
+    solution_column: str | None = None
+    """Column that holds the gold answer; found by name (answer, …, solution) when not given."""
+    reward_funcs: list[str | dict[str, dict[str, Any]]] | None = None
+    """Rewards whose mean is the pass rate, by name; the share of right answers when not given."""
+    keep: Literal["right", "any"] | None = None
+    """Filter: right answers only, or any; right where answers were verified when not given."""
+    complete: bool = False
+    """Filter: leave out completions that were cut off or whose reasoning never closed."""
+    min_completion_tokens: int | None = Field(None, ge=0)
+    """Filter: shortest completion to keep, in tokens."""
+    max_completion_tokens: int | None = Field(None, ge=1)
+    """Filter: longest completion to keep, in tokens."""
+    pass_rate_min: float | None = None
+    """Filter: keep problems whose pass rate is above this (open-r1's demo: 0.2)."""
+    pass_rate_max: float | None = None
+    """Filter: keep problems whose pass rate is below this (open-r1's demo: 0.8)."""
+    truncated_as: Literal["unknown", "wrong"] = "unknown"
+    """What a truncated completion is to the pass rate: left out of the mean, or wrong (as open-r1)."""
+    choose: Literal["all", "shortest", "first", "majority"] = "all"
+    """Which of the completions left are taken for a problem."""
+    against: list[str] = Field(default_factory=list)
+    """Evaluation sets to decontaminate against: names, files, NAME=FILE."""
+    ngram_size: int = Field(8, ge=1, le=64)
+    """Words that a problem must share with a test item to be contaminated."""
+    match: Literal["strict", "open-r1"] = "strict"
+    """What a word is: strict sees through LaTeX, punctuation and width, open-r1 gives upstream's hits."""
+    layouts: list[Literal["messages", "full", "openr1-math", "distilabel"]] = Field(
+        ["messages"], min_length=1
+    )
+    """Layouts of the exported dataset; the first is its default configuration."""
+    messages_prompt: Literal["problem", "sent"] = "problem"
+    """What stands before the answer in `messages`: the problem itself, or everything that was sent."""
+    hub_dataset_id: str | None = None
+    """Hub dataset to upload the export to (owner/name); nothing is uploaded when not given."""
+    private: bool = True
+    """Whether the uploaded dataset is private."""
+
+    @field_validator("only", "against", "layouts", "reward_funcs", mode="before")
+    @classmethod
+    def _commas_or_a_list(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return [value] if isinstance(value, dict) else value
 
 
 OWN: dict[str, type[_Fields]] = {

@@ -27,13 +27,13 @@ from openr1.services.accounts import check_accounts, give_way, named_target
 from openr1.services.launching import launch, together
 from openr1.services.lineage import (
     MODEL,
+    builds_on,
     check_data,
+    check_exported,
     check_model,
     finished_run,
     need_finished,
-    parent_of,
-    start_from,
-    starts_elsewhere,
+    take,
     untrained,
 )
 from openr1.services.recipes import (
@@ -104,20 +104,21 @@ def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
     if section.old:
         resolved, about_accounts = give_way(resolved)
         resolved = replace(resolved, notices=(*resolved.notices, *about_gpus, *about_accounts))
-    if stage in TRAINING_STAGES and not starts_elsewhere(section, dict(overrides)):
-        parent = parent_of(recipe, section)
-        if parent is not None:
-            before, done = _finished_parent(recipe, parent, asked)
-            if done is None and asked.dry_run:
-                notices.append(f"section {before.name}, from which this one starts, is not trained yet")
-                shape_of, done = str(resolved[MODEL]), untrained(recipe, before)
-            resolved = start_from(resolved, before, done or need_finished(recipe, before, section))
+    for parent in builds_on(recipe, section, resolved, overrides):
+        before, done = finished_parent(recipe, parent, asked)
+        if done is None and asked.dry_run:
+            notices.append(f"section {before.name}, from which this one starts, is not trained yet")
+            shape_of = str(resolved[MODEL]) if parent.stage in TRAINING_STAGES else shape_of
+            done = untrained(recipe, before)
+        resolved = take(resolved, before, done or need_finished(recipe, before, section))
+    if not asked.dry_run:
+        check_exported(resolved)
     run = locate_run(recipe, resolved, asked)
     prepared = prepare_section(resolved, run, machine, asked, shape_of=shape_of)
     return replace(prepared, notices=(*notices, *prepared.notices))
 
 
-def _finished_parent(recipe: Recipe, parent: Section, asked: Asked) -> tuple[Resolved, RunFolder | None]:
+def finished_parent(recipe: Recipe, parent: Section, asked: Asked) -> tuple[Resolved, RunFolder | None]:
     """The parent and its finished run: one with the same overrides, else one with its own alone.
 
     `openr1 sft R --seed 1` and `openr1 grpo R --seed 1` belong together, but `--learning_rate 1e-5` given
@@ -133,14 +134,11 @@ def _finished_parent(recipe: Recipe, parent: Section, asked: Asked) -> tuple[Res
 
 
 def resolved_chain(recipe: Recipe, section: Section, asked: Asked) -> Resolved:
-    """A training section resolved with its ancestors' hashes, as a run of it was named."""
+    """A training or generate section resolved with its ancestors' hashes, as a run of it was named."""
     overrides = overrides_for(section, asked.overrides, keys_of(section.stage), strict=False)
     resolved = resolve(recipe, section, overrides=overrides)
-    parent = None if starts_elsewhere(section, dict(overrides)) else parent_of(recipe, section)
-    if parent is None:
-        return resolved
-    before = resolved_chain(recipe, parent, asked)
-    return replace(resolved, parents={**resolved.parents, before.name: before.hash})
+    before = [resolved_chain(recipe, s, asked) for s in builds_on(recipe, section, resolved, overrides)]
+    return replace(resolved, parents={**resolved.parents, **{b.name: b.hash for b in before}})
 
 
 def locate_run(recipe: Recipe, resolved: Resolved, asked: Asked, within: Path | None = None) -> RunFolder:
