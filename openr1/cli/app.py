@@ -46,5 +46,5 @@ for name, function, epilog in (
     ("bench", bench.command, bench.EXAMPLES),
     ("hw-profile", hw_profile.command, hw_profile.EXAMPLES),
 ):
-    settings = OPEN if name not in ("bench", "hw-profile", "samples") else {}
+    settings = OPEN if name not in ("hw-profile", "samples") else {}
     app.command(name, epilog=epilog, context_settings=settings)(function)

@@ -28,7 +28,9 @@ def command(
         Text, typer.Option("--verdict", metavar="V", help="Only one verdict: wrong, truncated, no_answer, …")
     ] = None,
     row: Annotated[Number, typer.Option("--row", metavar="N", help="Only one problem, by its row.")] = None,
-    of: Annotated[Text, typer.Option("--of", metavar="NAME", help="Only files named so (model, task).")] = None,
+    of: Annotated[
+        Text, typer.Option("--of", metavar="NAME", help="Only files named so (model, task).")
+    ] = None,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many to show.")] = 5,
     full: Annotated[bool, typer.Option("--full", help="Whole texts instead of beginning and end.")] = False,
     json: Json = False,

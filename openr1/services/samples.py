@@ -87,7 +87,8 @@ def samples(
             where=str(folder),
             fix="eval, generate and grpo runs keep samples; name one of theirs",
         )
-    chosen, matching, verdicts = [], 0, Counter[str]()
+    chosen: list[Sample] = []
+    matching, verdicts = 0, Counter[str]()
     for file in files:
         for sample in _read(folder, file):
             if row is not None and sample.row != row:
@@ -160,7 +161,17 @@ def _generated(name: str, number: int, row: dict[str, Any]) -> Iterator[Sample]:
         finish = finishes[index] if index < len(finishes) else None
         tokens = lengths[index] if isinstance(lengths, list) and index < len(lengths) else None
         yield Sample(
-            name, number, index, _as_text(problem), _or_none(gold), None, None, None, _as_text(text), tokens, finish
+            name,
+            number,
+            index,
+            _as_text(problem),
+            _or_none(gold),
+            None,
+            None,
+            None,
+            _as_text(text),
+            tokens,
+            finish,
         )
 
 
