@@ -37,8 +37,8 @@ def show(found: Bench, *, json: bool, md: bool) -> None:
             _table(printer, benchmark, cells)
     footer = (
         "difference: ours minus DeepSeek's, in points (in brackets: open-r1's latest, where there is none of "
-        "ours). z run: against another run on the same problems, by which a reproduction is judged; z problems: "
-        "against another draw of problems."
+        "ours). z run: against another run on the same problems, by which a reproduction is judged; "
+        "z problems: against another draw of problems."
     )
     if md:
         print(footer)
