@@ -136,6 +136,9 @@ def show_jobs(found: Bench, *, json: bool) -> None:
     if json:
         printer.data(listed)
         return
+    if not listed:
+        printer.text("nothing is missing")
+        return
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -145,10 +148,7 @@ def show_jobs(found: Bench, *, json: bool) -> None:
         tokens = f"{job['most_tokens'] / 1e6:,.0f} M"
         table.add_row(job["name"], f"{job['samples']:,}", tokens, _time(job["hours"]))
     printer.table(table)
-    if listed:
-        printer.text(f"estimates: {'; '.join(dict.fromkeys(job['basis'] for job in listed))}", style="dim")
-    else:
-        printer.text("nothing is missing")
+    printer.text(f"estimates: {'; '.join(dict.fromkeys(job['basis'] for job in listed))}", style="dim")
 
 
 def run(asked: Asked, chosen: dict[str, Any], *, json: bool) -> Bench:

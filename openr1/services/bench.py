@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from openr1.config.resolve import resolve
 from openr1.errors import ComponentFailed, OpenR1Error, RecipeError, UsageError
 from openr1.evaluation.compare import results_of
 from openr1.evaluation.estimate import estimate, total
-from openr1.evaluation.protocol import conditions_of
+from openr1.evaluation.protocol import Conditions, conditions_of, differences
 from openr1.evaluation.published import (
     DEEPSEEK,
     LATEST,
@@ -64,7 +66,7 @@ class Cell:
         seed, latest: open-r1's of 2025-02-06 and the latest.
         deepseek: DeepSeek's.
         against: whose score the standing compares with DeepSeek's, "ours" or "open-r1".
-        cost: what running it here would take; None where it is there, or cannot be run.
+        cost: what running it here would take; None where it is there in the way asked for, or cannot be run.
     """
 
     model: str
@@ -101,12 +103,12 @@ class Bench:
     cells: list[Cell]
     protocol: str
     machine: str
-    failed: list[str] = field(default_factory=list)
+    overrides: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[Cell]:
-        """What could be run here and has not been."""
-        return [cell for cell in self.cells if cell.ours is None and cell.cost is not None]
+        """What could be run here and has not been, in this way."""
+        return [cell for cell in self.cells if cell.cost is not None]
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -115,7 +117,6 @@ class Bench:
             "cells": [cell.as_dict() for cell in self.cells],
             "to_run": total([cell.cost for cell in self.missing if cell.cost]),
             "published": [asdict(row) for row in self.rows],
-            "failed": self.failed,
         }
 
 
@@ -151,14 +152,15 @@ def bench(
     for model in names:
         for benchmark in dict.fromkeys(row.benchmark for row in rows):
             cell = _cell(everything, model, benchmark, ours, values["protocol"])
-            if cell.ours is None and benchmark in TASKS:
+            if benchmark in TASKS:
                 conditions = conditions_of(TASKS[benchmark], values)
                 count = min(SIZES[benchmark], values["limit"] or SIZES[benchmark])
-                place = places.get(model, f"{ORGANISATION}/{model}")
-                cost = estimate(conditions, count, place, machine, engines, speeds)
-                cell = replace(cell, cost=cost.as_dict())
+                if not any(_is_it(one.score, conditions, values) for one in ours.get((model, benchmark), [])):
+                    place = places.get(model, f"{ORGANISATION}/{model}")
+                    cost = estimate(conditions, count, place, machine, engines, speeds)
+                    cell = replace(cell, cost=cost.as_dict())
             cells.append(cell)
-    return Bench(rows, cells, values["protocol"], str(machine.profile.value))
+    return Bench(rows, cells, values["protocol"], str(machine.profile.value), asked.overrides)
 
 
 def run_missing(
@@ -197,7 +199,7 @@ def jobs(found: Bench) -> list[dict[str, Any]]:
     """What `--run` would start, by name."""
     return [
         {
-            "name": run_name(c.model, c.benchmark, found.protocol),
+            "name": run_name(c.model, c.benchmark, found.protocol, found.overrides),
             "model": c.model,
             "task": c.benchmark,
             **(c.cost or {}),
@@ -206,13 +208,20 @@ def jobs(found: Bench) -> list[dict[str, Any]]:
     ]
 
 
-def run_name(model: str, benchmark: str, protocol: str) -> str:
-    """The run's folder, by which its score is found again: `bench_math_500_MODEL_r1-paper`."""
-    return f"{PREFIX}_{benchmark.replace(':', '-')}_{model}_{protocol}"
+def run_name(model: str, benchmark: str, protocol: str, overrides: Mapping[str, tuple[Any, str]]) -> str:
+    """The run's folder, by which its score is found again: `bench_math_500_MODEL_r1-paper`.
+
+    What was set otherwise than the protocol says stands behind it as four hex digits.
+    """
+    changed = {
+        key: text for key, (_, text) in sorted(overrides.items()) if key not in ("protocol", "threads")
+    }
+    mark = hashlib.sha256(json.dumps(changed).encode()).hexdigest()[:4] if changed else ""
+    return "_".join(filter(None, [PREFIX, benchmark.replace(":", "-"), model, protocol, mark]))
 
 
 def _asked_for(cell: Cell, asked: Asked, protocol: str, places: Mapping[str, str]) -> Asked:
-    name = run_name(cell.model, cell.benchmark, protocol)
+    name = run_name(cell.model, cell.benchmark, protocol, asked.overrides)
     place = places.get(cell.model, f"{ORGANISATION}/{cell.model}")
     given: dict[str, tuple[Any, str]] = {
         "protocol": (protocol, protocol),
@@ -220,6 +229,16 @@ def _asked_for(cell: Cell, asked: Asked, protocol: str, places: Mapping[str, str
         "run_name": (name, name),
     }
     return replace(asked, recipe=None, overrides={**given, **asked.overrides})
+
+
+def _is_it(score: Mapping[str, Any], asked: Conditions, values: Mapping[str, Any]) -> bool:
+    """Whether a score was taken in the way asked for; a model's short context may have lowered the length."""
+    had = score["conditions"]
+    length = min(asked.max_new_tokens, had["max_new_tokens"])
+    few = values["limit"] is not None or values.get("dataset")
+    whole = few or score["problems"] == SIZES[score["task"]]
+    same = had["max_new_tokens"] == asked.max_new_tokens or score.get("asked_tokens") == asked.max_new_tokens
+    return bool(whole and same and not differences(had, asked.as_dict(length)))
 
 
 def _values(asked: Asked) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Answers known beforehand, through the whole path: problems, prompts, a server, ledger, grading, score, files.
+"""Answers known beforehand, through the whole path: problems, prompts, server, ledger, grading, score, files.
 
 The C-numbers are those of the faults found in lighteval that move scores (docs/evaluation.md).
 """
@@ -91,8 +91,13 @@ def test_problem_sets_keep_their_own_number_of_answers(here: Path) -> None:
     write_rows(here / "data" / "aime24.jsonl", [{"problem": "Problem 0?", "answer": 100}])
     write_rows(here / "data" / "math_500.jsonl", PROBLEMS[1:3])
     with canned(lambda q, n: f"\\boxed{{{100 + number(q)}}}") as server:
-        scores, _, _ = evaluated("aime24", "math_500", server=[server.url], dataset="data", protocol="open-r1")
-    assert [(s["task"], s["samples"], s["problems"]) for s in scores] == [("aime24", 64, 1), ("math_500", 4, 2)]
+        scores, _, _ = evaluated(
+            "aime24", "math_500", server=[server.url], dataset="data", protocol="open-r1"
+        )
+    assert [(s["task"], s["samples"], s["problems"]) for s in scores] == [
+        ("aime24", 64, 1),
+        ("math_500", 4, 2),
+    ]
     assert [s["protocol"] for s in scores] == ["open-r1-v1", "open-r1-v1"]
     assert all(s["accuracy"] == 1 for s in scores)
 

@@ -115,8 +115,10 @@ def test_a_context_can_be_made_shorter_and_stops_end_an_answer(model: str) -> No
 
 
 def test_a_template_that_begins_with_bos_gets_no_second_one(model: str) -> None:
-    """C13: the DeepSeek distills' template writes the BOS, and tokenising with special tokens adds another."""
-    sampler = Engine("transformers", model, dtype="float32", chat_template="<|endoftext|>{{ messages[0]['content'] }}")
+    """C13: the DeepSeek distills' template writes the BOS; tokenising with special tokens adds another."""
+    sampler = Engine(
+        "transformers", model, dtype="float32", chat_template="<|endoftext|>{{ messages[0]['content'] }}"
+    )
     from openr1.sampling.transformers_backend import TransformersSampler
 
     opened = sampler.open()
@@ -180,8 +182,24 @@ def test_a_served_vllm_gives_the_same_greedy_answers(model: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--dtype", "float32"]
-    command += ["--served-model-name", "tiny", "--port", str(port), "--max-model-len", "128", "--enforce-eager"]
+    command = [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        model,
+        "--dtype",
+        "float32",
+    ]
+    command += [
+        "--served-model-name",
+        "tiny",
+        "--port",
+        str(port),
+        "--max-model-len",
+        "128",
+        "--enforce-eager",
+    ]
     env = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", **ONE_THREAD}
     server = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

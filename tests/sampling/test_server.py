@@ -177,4 +177,3 @@ def test_a_server_without_usage_is_said_once(caplog: pytest.LogCaptureFixture) -
     with serving(lambda body: {"text": "x", "tokens": None}) as server:
         assert ask([server.url], asked(3))[2].tokens == 0
     assert caplog.text.count("counts no tokens") == 1
-
