@@ -49,7 +49,7 @@ for name, function, epilog in (
     ("hw-profile", hw_profile.command, hw_profile.EXAMPLES),
     ("report", report.command, report.EXAMPLES),
 ):
-    settings = OPEN if name not in ("bench", "hw-profile", "report", "samples") else {}
+    settings = OPEN if name not in ("hw-profile", "report", "samples") else {}
     app.command(name, epilog=epilog, context_settings=settings)(function)
 app.add_typer(configs.app, name="configs")
 app.add_typer(runs.app, name="runs")

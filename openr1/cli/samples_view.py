@@ -1,4 +1,4 @@
-"""Samples in a terminal. Whatever a model wrote, it cannot move the cursor, change a colour or ring a bell."""
+"""Samples in a terminal. Whatever a model wrote, it cannot move the cursor, colour a line or ring a bell."""
 
 from __future__ import annotations
 
@@ -60,5 +60,5 @@ def _cut(text: str, full: bool) -> str:
 
 
 def harmless(text: str) -> str:
-    """The text with its line breaks and tabs; every other control character, escape or direction mark a dot."""
+    """The text with its line breaks and tabs; other control characters and direction marks as dots."""
     return "".join(c if c in "\n\t" or c.isprintable() else "·" for c in text.replace("\r\n", "\n"))

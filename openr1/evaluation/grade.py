@@ -66,7 +66,9 @@ def judge_choice(
 
 def letter_of(answer: str, options: Sequence[str]) -> str | None:
     """The option an extracted answer names, or None."""
-    answer = answer.strip().strip("*$ ")
+    answer = answer.strip(
+        "*^$ \n"
+    )  # bold, which reads as a power when only its end is cut out with the answer
     named = _TEXT.match(answer) or _LETTER.match(answer)
     if named:
         return named.group(1).upper()

@@ -98,6 +98,7 @@ def _one(
         "task": task.name,
         "protocol": asked.id(limit),
         "conditions": asked.as_dict(limit),
+        "asked_tokens": asked.max_new_tokens,  # a short context may have lowered it
         "data": found.facts,
         **score_rows(drawn.rows, asked.num_samples, child.values["seed"], clusters),
         "tokens_per_second": round(drawn.tokens / drawn.seconds, 1) if drawn.tokens else None,

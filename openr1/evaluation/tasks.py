@@ -132,10 +132,10 @@ def task_named(name: str) -> Task:
         raise UsageError(
             f"`{name}` is not run here: {WHY_NOT}", fix="openr1 bench --benchmarks livecodebench"
         )
-    near = [n for n in (nearest(name, [*TASKS, *ALIASES]),) if n]
+    near = nearest(name, [*TASKS, *ALIASES])
     raise UsageError(
         f"unknown task `{name}`",
-        fix=f"did you mean {near[0]}?"
+        fix=f"did you mean {ALIASES.get(near, near)}?"
         if near
         else f"tasks: {', '.join(TASKS)}, builtin:chain-sum, lighteval:TASK",
     )

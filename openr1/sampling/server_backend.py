@@ -51,7 +51,7 @@ class ServerSampler:
         *,
         per_server: int | None = None,
         timeout_s: float = 1800.0,
-        first_pause_s: float = FIRST_PAUSE_S,
+        first_pause_s: float | None = None,
     ) -> None:
         """Ask every server what it serves.
 
@@ -66,11 +66,8 @@ class ServerSampler:
         """
         self.servers = [Server(_base(url), _shown(url)) for url in urls]
         self.device, self.unit_size = "server", 1
-        self.per_server, self.timeout_s, self.first_pause_s = (
-            per_server or PER_SERVER,
-            timeout_s,
-            first_pause_s,
-        )
+        self.per_server, self.timeout_s = per_server or PER_SERVER, timeout_s
+        self.first_pause_s = FIRST_PAUSE_S if first_pause_s is None else first_pause_s
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self._session = self._wait(self._open())

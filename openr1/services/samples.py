@@ -87,7 +87,8 @@ def samples(
             where=str(folder),
             fix="eval, generate and grpo runs keep samples; name one of theirs",
         )
-    chosen, matching, verdicts = [], 0, Counter[str]()
+    chosen: list[Sample] = []
+    matching, verdicts = 0, Counter[str]()
     for file in files:
         for sample in _read(folder, file):
             if row is not None and sample.row != row:
