@@ -28,6 +28,7 @@ from openr1.errors import RecipeError, RecipeErrors
 NOT_HASHED = {"output_dir", "run_name", "threads", "logging_steps", "save_steps", "save_total_limit", "stage"}
 NOT_HASHED |= {"push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_strategy"}
 NOT_HASHED |= {"hub_always_push", "report_to", "wandb_entity", "wandb_project", "wandb_run_group"}
+SECRET = {"hub_token"}
 RESERVED_ENV = {"OPENR1_LANG", "OPENR1_DEBUG", "OPENR1_RUNS_DIR", "OPENR1_EVENTS_FD", "OPENR1_CACHE"}
 
 
@@ -171,6 +172,9 @@ def _typed(stage: str, asked: _Asked) -> tuple[dict[str, Any], dict[str, str]]:
     own_values = {}
     for key, (loaded, _) in asked.items():
         value = plain(loaded)
+        if key in SECRET and value:
+            wrong[key] = "is a secret, and values are written to the run's files: hf auth login, or HF_TOKEN"
+            continue
         if key in ours:
             own_values[key] = value
             continue
