@@ -59,7 +59,7 @@ def started(tmp_path: Path, model: Path) -> None:
 def test_the_trainer_gets_what_stock_trl_makes_of_the_rows(
     rows: list[dict[str, Any]], words: tuple[str, ...], tmp_path: Path, model: Path
 ) -> None:
-    """Tokens and labels of our preparation, cut and packed by the trainer, against TRL's from the raw rows."""
+    """Our tokens, cut and packed by the trainer, against what TRL makes of the raw rows."""
     started(tmp_path, model)
     dataset, made, child, _ = ready(tmp_path, rows, "--max_length", 40, *words)
     from trl import SFTTrainer
