@@ -1,49 +1,64 @@
-"""Training rows on a screen, as the model sees them."""
+"""Samples in a terminal. Whatever a model wrote, it cannot move the cursor, colour a line or ring a bell."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
 
-from openr1.cli.live import Live
 from openr1.cli.printer import Printer
-from openr1.cli.words import harmless
-from openr1.services import show_samples
-from openr1.services.request import Asked
+from openr1.cli.words import short
+from openr1.services.samples import Found, Sample
 
-OPEN, CLOSE = "⟦", "⟧"
+HEAD, TAIL = 600, 1200  # characters of a long text that are shown without --full
+COLOURS = {"right": "green", "wrong": "red"}
 
 
-def run(asked: Asked, count: Any, *, json: bool, quiet: bool) -> None:
-    printer = Printer(json=json, quiet=quiet)
-    with Live(printer, "samples") as live:
-        found = show_samples.samples(asked, live.listen, count)
+def show(found: Found, *, json: bool, full: bool) -> None:
+    printer = Printer(json=json)
     if json:
-        printer.data(found)
-    else:
-        show(printer, found)
-
-
-def show(printer: Printer, found: dict[str, Any]) -> None:
-    """Every sample: what is learnt as it is, what is masked grey and between ⟦ and ⟧."""
-    from rich.text import Text
-
+        printer.data(
+            {
+                "samples": [asdict(sample) for sample in found.samples],
+                "matching": found.matching,
+                "verdicts": found.verdicts,
+            }
+        )
+        return
+    for sample in found.samples:
+        _sample(printer, sample, full)
+    counted = ", ".join(f"{count:,} {name}" for name, count in found.verdicts.items())
     printer.text(
-        f"masked tokens stand between {OPEN} and {CLOSE}: the model reads them and does not learn them"
+        f"{len(found.samples)} of {found.matching:,} shown" + (f"; in all {counted}" if counted else "")
     )
-    for sample in found["samples"]:
-        head = f"row {sample['row']:,}: {sample['tokens']:,} tokens, {sample['learnt']:,} learnt"
-        beyond = sample["tokens"] - sample["kept"]
-        printer.text()
-        printer.text(head + (f", {beyond:,} beyond max_length" if beyond else ""), style="bold")
-        text = Text()
-        for piece in sample["pieces"]:
-            if piece["learnt"]:
-                text.append(_lines(piece["text"]))
-            else:
-                text.append(f"{OPEN}{_lines(piece['text'])}{CLOSE}", style="dim")
-        printer.console().print(text, soft_wrap=True)
 
 
-def _lines(text: str) -> str:
-    """Text without what would steer a terminal; its line breaks stay."""
-    return "\n".join(harmless(line) for line in text.split("\n"))
+def _sample(printer: Printer, sample: Sample, full: bool) -> None:
+    place = f"row {sample.row}" + (f", answer {sample.index}" if sample.index is not None else "")
+    said = [f"{sample.tokens:,} tokens"] if sample.tokens is not None else []
+    said += ["cut off"] if sample.finish_reason == "length" else []
+    printer.text(f"── {harmless(sample.file)}  {place}  {', '.join(said)}", style="bold")
+    printer.text(f"problem    {_cut(sample.problem, full)}")
+    if sample.gold is not None:
+        printer.text(f"gold       {_cut(sample.gold, full)}")
+    if sample.verdict is not None:
+        printer.text(f"extracted  {'–' if sample.extracted is None else harmless(sample.extracted)}")
+        style = COLOURS.get(sample.verdict, "yellow")
+        printer.text(f"verdict    {sample.verdict} ({harmless(sample.reason or '')})", style=style)
+    if sample.scores:
+        shown = "  ".join(f"{k} {short(v)}" for k, v in sample.scores.items() if isinstance(v, (int, float)))
+        printer.text(f"rewards    {shown}")
+    printer.text(_cut(sample.text, full))
+    printer.text()
+
+
+def _cut(text: str, full: bool) -> str:
+    """A long text without its middle."""
+    clean = harmless(text)
+    if full or len(clean) <= HEAD + TAIL:
+        return clean
+    left_out = len(clean) - HEAD - TAIL
+    return f"{clean[:HEAD]}\n… {left_out:,} characters (--full shows them) …\n{clean[-TAIL:]}"
+
+
+def harmless(text: str) -> str:
+    """The text with its line breaks and tabs; other control characters and direction marks as dots."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "·" for c in text.replace("\r\n", "\n"))

@@ -165,6 +165,12 @@ def _explain(error: Exception, name: str, split: str, revision: str | None = Non
         return RecipeError(
             f"the dataset {name} has no revision `{revision}`", where=name, fix="check dataset_revision"
         )
+    if "is a gated dataset" in text:
+        return EnvironmentProblem(
+            f"the dataset {name} is gated: its owners want their terms accepted",
+            where=name,
+            fix=f"accept them at https://huggingface.co/datasets/{name}, then `hf auth login`, or HF_TOKEN",
+        )
     if "EmptyDatasetError" in kinds or "any data file" in text:
         return RecipeError(
             "the folder holds no data files" if Path(name).is_dir() else "the dataset holds no data files",

@@ -71,7 +71,8 @@ def prepare(
     _learns_to_stop(tokens, tokenizer)
     held = None if held_out is None else sft_tokens(held_out, tokenizer, args, "eval")
     report = _lengths(tokens, args)
-    write_json(child.run.path / "lengths.json", report)
+    if child.first:
+        write_json(child.run.path / "lengths.json", report)
     for text in words(report):
         child.events.send("notice", text=text)
     return Prepared(args, tokenizer, tokens, held, report)

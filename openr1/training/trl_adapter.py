@@ -1,11 +1,13 @@
-"""The one file that knows TRL's trainers from the inside; a contract test pins what it leans on.
+"""What knows TRL's trainers from the inside, with `grpo_updates` and `sft_updates`; a contract test pins what
+they lean on.
 
 Differences from stock TRL 1.16, each for a reason:
 - a checkpoint is sealed before older ones are removed (transformers removes first: a kill in between could
   leave none that is whole);
 - GRPO's micro-step counter continues after a restart (TRL starts it at 0, so with more micro-steps per
   rollout than per optimizer step the rollouts fall on other steps than before);
-- SFT's count of tokens continues too.
+- SFT's count of tokens continues too;
+- the rows of an optimizer step go through the model in parts of like length (`updates`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,10 @@ from openr1.errors import RecipeError
 from openr1.runs.child import Child
 from openr1.runs.files import write_json
 from openr1.training.checkpoints import rotate, seal
+from openr1.training.grpo_updates import GrpoInParts
+from openr1.training.ranks import any_of
+from openr1.training.sft_updates import SftInParts
+from openr1.training.sharding import sharded
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -43,10 +49,12 @@ def config_of(stage: str, values: dict[str, Any], child: Child) -> SFTConfig | G
     kwargs = _changed(cls, stage, values)
     kwargs |= {
         "output_dir": str(child.run.checkpoints),
+        "run_name": values["run_name"] or "-".join(child.config[k] for k in ("recipe", "section", "hash")),
         "disable_tqdm": True,  # the parent draws
         "save_total_limit": None,  # see Sealed
         "model_init_kwargs": model_kwargs(values) | (values["model_init_kwargs"] or {}),
     }
+    kwargs |= sharded(child)
     try:
         return cls(**kwargs)
     except (ValueError, TypeError, NotImplementedError) as error:
@@ -122,6 +130,7 @@ class Sealed:
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        any_of(self.child, False)  # every rank has written its part
         if self.args.should_save:  # type: ignore[attr-defined]
             step = self.state.global_step  # type: ignore[attr-defined]
             folder = Path(self.args.output_dir)  # type: ignore[attr-defined]
@@ -132,7 +141,7 @@ class Sealed:
             self.child.events.send("saved", step=step)
 
 
-class OpenR1SFTTrainer(Sealed, SFTTrainer):
+class OpenR1SFTTrainer(Sealed, SftInParts, SFTTrainer):
     """SFTTrainer with sealed checkpoints whose count of tokens goes on after a restart."""
 
     _total_train_tokens: int
@@ -147,7 +156,7 @@ class OpenR1SFTTrainer(Sealed, SFTTrainer):
             self._total_train_tokens = kept["num_tokens"]
 
 
-class OpenR1GRPOTrainer(Sealed, GRPOTrainer):
+class OpenR1GRPOTrainer(Sealed, GrpoInParts, GRPOTrainer):
     """GRPOTrainer with sealed checkpoints that continues its rollout schedule."""
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:

@@ -1,0 +1,490 @@
+"""One HTML file per run: no network, no script, every text of a run escaped and made visible."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from openr1 import __version__
+from openr1.runs import manifest
+from openr1.runs.files import write_whole
+from openr1.runs.health import Finding, rules
+from openr1.runs.listing import Entry
+from openr1.runs.report import draw
+from openr1.runs.report.charts import Picture, pictures, pictures_of_two
+from openr1.runs.report.lineage import PAGE, headline, lineage, link
+from openr1.runs.report.samples import Answer, ByReward, Exchange
+from openr1.runs.report.story import Story, command_of
+from openr1.runs.words import duration, percent, short
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HERE = Path(__file__).parent
+VALUE_CHARS = 600  # of one value of the configuration
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two evaluations on the same problems, as `services.report` compared them.
+
+    Args:
+        where: task and section.
+        first, second: what they are called.
+        difference, low, high: second minus first, as shares of one.
+        p_value: of that difference under chance alone.
+        problems, asked: problems both answered, and those the first did.
+        why_not: instead of figures, why they cannot be compared.
+    """
+
+    where: str
+    first: str
+    second: str
+    difference: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    p_value: float = 1.0
+    better: int = 0
+    worse: int = 0
+    problems: int = 0
+    asked: int = 0
+    why_not: str | None = None
+
+
+def write_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) -> Path:
+    """Write `report.html` into the run's folder; whole or not at all.
+
+    Raises:
+        EnvironmentProblem: the folder cannot be written to.
+    """
+    path = entry.path / PAGE
+    write_whole(path, render_run(entry, stories, pairs))
+    return path
+
+
+def render_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) -> str:
+    """The page of a run, or of a pipeline with its sections."""
+    sections = [_section(story) for story in stories]
+    running = entry.state == "running"
+    first = stories[0].entry.manifest
+    return (
+        _environment()
+        .get_template("run.html.j2")
+        .render(
+            css=_css(),
+            title=entry.path.resolve().name,
+            state=entry.state,
+            state_class=entry.state if entry.state.isalpha() else "",
+            running=running,
+            subtitle=_subtitle(entry, first),
+            cards=_cards(entry, stories),
+            error=_error(entry),
+            problems=[p for story in stories for p in story.problems],
+            nodes=lineage(entry),
+            score_tables=_score_tables(entry.scores, ""),
+            pairs=[_pair(p) for p in pairs],
+            watched=any(s["trained"] and s["rows"] for s in sections),
+            rule_count=len(rules()),
+            sections=sections,
+            commands=_commands(entry, stories),
+            versions=_versions(first),
+            version=__version__,
+            written=manifest.now().replace("T", " ").removesuffix("+00:00") + " UTC",
+        )
+    )
+
+
+def write_two(path: Path, sides: Sequence[tuple[str, Entry, Sequence[Story]]], pairs: Sequence[Pair]) -> None:
+    """Write the page that compares two runs.
+
+    Args:
+        sides: (name, entry, stories) of the first and of the second.
+
+    Raises:
+        EnvironmentProblem: the file cannot be written.
+    """
+    write_whole(path, render_two(path.parent, sides, pairs))
+
+
+def render_two(
+    folder: Path, sides: Sequence[tuple[str, Entry, Sequence[Story]]], pairs: Sequence[Pair]
+) -> str:
+    """Two runs over each other; `folder` is where the page will lie."""
+    (first, _, stories_a), (second, _, stories_b) = sides
+    matched = match(stories_a, stories_b)
+    sections = []
+    for one, other in matched:
+        if one.series.rows or other.series.rows:
+            drawn = pictures_of_two(one, other, (first, second))
+            sections.append({"name": one.name, **_drawn(drawn)})
+    unmatched = [
+        f"{name} has no counterpart of its section {story.name}"
+        for name, stories, place in ((first, stories_a, 0), (second, stories_b, 1))
+        for story in stories
+        if not any(pair[place] is story for pair in matched)
+    ]
+    findings = [
+        (name, [_finding(f) for s in stories for f in s.findings])
+        for name, _, stories in sides
+        if any(s.series.rows for s in stories)
+    ]
+    tables = [t for name, entry, _ in sides for t in _score_tables(entry.scores, f"{name}: ")]
+    return (
+        _environment()
+        .get_template("two.html.j2")
+        .render(
+            css=_css(),
+            title=f"{first} and {second}",
+            sides=[
+                {
+                    "name": name,
+                    "href": link(entry.path, folder),
+                    "detail": f"{entry.kind} · {entry.state} · {headline(entry)}",
+                }
+                for name, entry, _ in sides
+            ],
+            problems=unmatched + [p for _, _, stories in sides for s in stories for p in s.problems],
+            score_tables=tables,
+            pairs=[_pair(p) for p in pairs],
+            differences=[_difference(one, other) for one, other in matched],
+            sections=sections,
+            findings=findings,
+            version=__version__,
+            written=manifest.now().replace("T", " ").removesuffix("+00:00") + " UTC",
+        )
+    )
+
+
+def match(a: Sequence[Story], b: Sequence[Story]) -> list[tuple[Story, Story]]:
+    """Sections that belong together: of the same name, else of the same stage when each side has one."""
+    if len(a) == 1 and len(b) == 1:
+        return [(a[0], b[0])]
+    by_name = [(x, y) for x in a for y in b if x.name == y.name]
+    if by_name:
+        return by_name
+    stages = {s.stage for s in (*a, *b)}
+    found = []
+    for stage in stages:
+        sides = [[s for s in side if s.stage == stage] for side in (a, b)]
+        if all(len(side) == 1 for side in sides):
+            found.append((sides[0][0], sides[1][0]))
+    return found
+
+
+def differences(one: Story, other: Story) -> list[dict[str, str]]:
+    """The values that differ: key, first, second, origins."""
+    left = {v.key: v for v in one.values}
+    right = {v.key: v for v in other.values}
+    found = []
+    for key in sorted({*left, *right}):
+        a, b = left.get(key), right.get(key)
+        if a and b and a.value == b.value:
+            continue
+        origins = dict.fromkeys(v.origin for v in (a, b) if v)
+        found.append(
+            {
+                "key": key,
+                "first": _value(a.value) if a else "–",
+                "second": _value(b.value) if b else "–",
+                "origins": " / ".join(origins),
+            }
+        )
+    return found
+
+
+def _difference(one: Story, other: Story) -> dict[str, Any]:
+    found = differences(one, other)
+    known = bool(one.values and other.values)
+    said = "Every value is the same." if known else "The configuration of one of them is not known."
+    return {"name": one.name, "rows": found, "said": said}
+
+
+@functools.cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,  # whatever a run holds is text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=visible,
+    )
+
+
+def _css() -> Any:
+    return _trusted((HERE / "style.css").read_text(encoding="utf-8"))
+
+
+def _trusted(html: str) -> Any:
+    """Our own style sheet and drawings, which the template must not escape."""
+    from markupsafe import Markup
+
+    return Markup(html)  # the drawings escape their text themselves
+
+
+def visible(value: Any) -> Any:
+    """Text with what one cannot see made visible: control characters, terminal escapes, changes of writing
+    direction. Applied to everything the templates print."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    if value.isprintable() and value.isascii():
+        return value
+    return "".join(map(_shown, value))
+
+
+def _shown(char: str) -> str:
+    code = ord(char)
+    if char in "\n\t" or code > 0xFFFF:
+        return char
+    if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char != "\u200d":  # that one joins emoji
+        return f"⟨{code:02X}⟩"
+    return char
+
+
+def _section(story: Story) -> dict[str, Any]:
+    trained = story.stage in ("sft", "grpo")
+    return {
+        "name": story.name,
+        "stage": story.stage,
+        "trained": trained,
+        "rows": f"{story.series.rows:,}" if story.series.rows else "",
+        "summary": _summary(story),
+        "findings": [_finding(f) for f in story.findings],
+        "warnings": [f for f in story.findings if f.rule.level == "warning"],
+        "completions": [_step(group) for group in story.completions],
+        "answers": [(task, [_exchange(e) for e in es]) for task, es in story.answers.items() if es],
+        "chosen": [_shown_value(v) for v in story.values if v.kind != "default"],
+        "defaults": [_shown_value(v) for v in story.values if v.kind == "default"],
+        **_drawn(pictures(story) if trained else []),
+    }
+
+
+def _drawn(found: list[Picture]) -> dict[str, Any]:
+    if not draw.can_draw():
+        said = f"Curves are drawn by matplotlib, which is not installed: {draw.INSTALL}"
+        return {"pictures": [], "no_curves": said if found else ""}
+    return {"pictures": [_picture(p) for p in found], "no_curves": ""}
+
+
+def _picture(picture: Picture) -> dict[str, Any]:
+    bad = [(line.curve.first_bad_step, line.curve.not_finite) for line in picture.lines]
+    bad = [b for b in bad if b[1]]
+    return {
+        "title": picture.chart.title,
+        "unit": picture.chart.unit,
+        "svg": _trusted(draw.curve_svg(picture)),
+        "expected": picture.expected,
+        "bad": f"{bad[0][1]:,} values are no finite numbers, from step {bad[0][0]:g} on." if bad else "",
+        "lines": [
+            {
+                "label": line.label,
+                "colour": line.colour,
+                "range": " → ".join(draw.said(v, picture.chart) for v in (line.curve.first, line.curve.last)),
+            }
+            for line in picture.lines
+        ],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {**finding.as_dict(), "when": finding.when}
+
+
+def _step(group: ByReward) -> dict[str, Any]:
+    step = "a step" if math.isnan(group.step) else f"step {group.step:g}"
+    exchanges = [_exchange(e) for e in group.exchanges]
+    places = {1: ["only one"], 2: ["best", "worst"]}.get(len(exchanges), ["best", "middle", "worst"])
+    return {"title": f"At {step}, by reward", "exchanges": exchanges, "places": places}
+
+
+def _exchange(exchange: Exchange) -> dict[str, Any]:
+    answers = [(who, _answer(a)) for who, a in exchange.answers]
+    return {"prompt": exchange.prompt, "gold": exchange.gold, "answers": answers}
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    advantage = answer.advantage
+    return {
+        "reasoning": answer.reasoning.strip(),
+        "answer": _bare(answer.answer.strip()),
+        "verdict": answer.verdict,
+        "tokens": answer.tokens,
+        "rewards": [(name, short(value)) for name, value in answer.rewards.items()],
+        "total": short(answer.total),
+        "advantage": f"{advantage:+.2f}" if advantage is not None and math.isfinite(advantage) else "",
+        "extracted": answer.extracted,
+        "reason": answer.reason,
+    }
+
+
+def _bare(text: str) -> str:
+    """An answer without the tags around it, where nothing stands beside them."""
+    inner = text.removeprefix("<answer>").removesuffix("</answer>")
+    whole = len(inner) == len(text) - len("<answer></answer>") and "<answer>" not in inner
+    return inner.strip() if whole else text
+
+
+def _shown_value(value: Any) -> dict[str, str]:
+    return {"key": value.key, "value": _value(value.value), "origin": value.origin}
+
+
+def _value(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= VALUE_CHARS else f"{text[:VALUE_CHARS]}…"
+
+
+def _summary(story: Story) -> str:
+    found = story.entry.manifest
+    parts = []
+    if story.series.rows:
+        total = f" of {story.total_steps:g}" if story.total_steps else ""
+        parts.append(f"step {story.series.last_step:g}{total}")
+    if isinstance(found.get("seconds"), int | float) and found["seconds"]:
+        parts.append(duration(found["seconds"]))
+    data = found.get("data")
+    if isinstance(data, dict):
+        parts.append(f"{data.get('rows')} rows of {data.get('name')}")
+    batch = story.value("global_batch_size")
+    if batch:
+        parts.append(f"{batch} {'completions' if story.stage == 'grpo' else 'rows'} per step")
+    return " · ".join(map(str, parts))
+
+
+def _subtitle(entry: Entry, found: dict[str, Any]) -> str:
+    stages = " → ".join(str(run.manifest.get("section") or run.path.name) for run in entry.runs)
+    parts = [
+        f"recipe {found['recipe']}" if found.get("recipe") else "",
+        f"sections {stages}" if entry.sections else f"stage {entry.kind}",
+        f"begun {str(found.get('created') or '')[:16].replace('T', ' ')} UTC" if found.get("created") else "",
+        str(found.get("machine") or ""),
+    ]
+    return " · ".join(filter(None, parts))
+
+
+def _cards(entry: Entry, stories: Sequence[Story]) -> list[dict[str, str]]:
+    cards = []
+    for story in stories:
+        metric = "reward" if story.stage == "grpo" else "loss"
+        curve = story.series.curves.get(metric)
+        if story.stage in ("sft", "grpo") and curve is not None and math.isfinite(curve.first):
+            told = f"{short(curve.first)} → {short(curve.last)}"
+            cards.append({"label": f"{story.name}: {metric}", "value": told, "detail": _summary(story)})
+    for (section, task), scores in _by_section(entry.scores).items():
+        first, last = scores[0], scores[-1]
+        told = percent(last["accuracy"])
+        if len(scores) > 1:
+            told = f"{percent(first['accuracy'])} → {told}"
+        who = f"{first.get('model')} → {last.get('model')}" if len(scores) > 1 else str(last.get("model"))
+        cards.append({"label": f"{section}: {task}", "value": told, "detail": f"{who} {_interval(last)}"})
+    if entry.seconds:
+        cards.append({"label": "time", "value": duration(entry.seconds), "detail": "all attempts"})
+    return cards
+
+
+def _error(entry: Entry) -> dict[str, Any] | None:
+    for run in entry.runs:
+        found = run.manifest.get("error")
+        if isinstance(found, dict):
+            return {key: found.get(key) for key in ("what", "where", "fix")}
+    return None
+
+
+def _by_section(scores: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for score in scores:
+        found.setdefault((str(score["section"]), str(score.get("task"))), []).append(score)
+    return found
+
+
+def _score_tables(scores: Sequence[dict[str, Any]], before: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": f"{before}{task} ({section})",
+            "svg": _trusted(_intervals(rows, f"{before}{section}{task}")) if draw.can_draw() else None,
+            "rows": [
+                {
+                    "model": row.get("model"),
+                    "accuracy": percent(row["accuracy"]),
+                    "interval": _interval(row),
+                    "tokens": _count(row.get("mean_tokens")),
+                    "truncated": percent(row["truncated"]) if _is_number(row.get("truncated")) else "–",
+                }
+                for row in rows
+            ],
+            "note": _protocol(rows),
+        }
+        for (section, task), rows in _by_section(scores).items()
+    ]
+
+
+def _intervals(rows: Sequence[dict[str, Any]], name: str) -> str:
+    drawn = []
+    for place, row in enumerate(rows):
+        low, high = _ends(row) or (row["accuracy"], row["accuracy"])
+        drawn.append((str(row.get("model")), row["accuracy"], low, high, place % 6 + 1))
+    return draw.interval_svg(drawn, name)
+
+
+def _ends(score: dict[str, Any]) -> tuple[float, float] | None:
+    ends = score.get("interval")
+    if isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends)):
+        return ends[0], ends[1]
+    return None
+
+
+def _interval(score: dict[str, Any]) -> str:
+    ends = _ends(score)
+    return f"[{100 * ends[0]:.1f} – {100 * ends[1]:.1f}]" if ends else ""
+
+
+def _protocol(rows: Sequence[dict[str, Any]]) -> str:
+    row = rows[0]
+    counts = f"{row.get('problems')} problems, {row.get('samples')} answer(s) to each"
+    return f"{counts} · {row.get('protocol')} · {row.get('interval_method')} intervals"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _count(value: Any) -> str:
+    return f"{value:.0f}" if _is_number(value) else "–"
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {
+        "where": pair.where,
+        "who": f"{pair.second} against {pair.first}",
+        "why_not": pair.why_not,
+        "difference": f"{100 * pair.difference:+.1f} points",
+        "interval": f"[{100 * pair.low:+.1f} – {100 * pair.high:+.1f}]",
+        "p": "< 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}",
+        "moved": f"{pair.better} / {pair.worse}",
+        "problems": f"{pair.problems} of {pair.asked}" if pair.asked > pair.problems else pair.problems,
+    }
+
+
+def _commands(entry: Entry, stories: Sequence[Story]) -> dict[str, Any]:
+    again = command_of(entry, stories[0])
+    finished = [s for s in stories if s.stage in ("sft", "grpo") and s.entry.state == "finished"]
+    more = [f"openr1 eval TASK --model {s.entry.path}" for s in finished[-1:]]
+    more.append(f"openr1 report {entry.path} ANOTHER_RUN")
+    unfinished = entry.state not in ("finished", "running")
+    return {"again": again, "more": more, "unfinished": unfinished}
+
+
+def _versions(found: dict[str, Any]) -> str:
+    versions = found.get("versions")
+    parts = [f"openr1 {found.get('openr1')}"] if found.get("openr1") else []
+    if isinstance(versions, dict):
+        parts += [f"{name} {version}" for name, version in versions.items()]
+    if found.get("git"):
+        parts.append(f"commit {found['git']}")
+    return ", ".join(parts)
