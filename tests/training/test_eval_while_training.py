@@ -8,7 +8,7 @@ import pytest
 
 from openr1.errors import RecipeError
 from openr1.training.run import train
-from tests.conftest import TINY, Cli, only_run, rows_of
+from tests.conftest import rows_of
 from tests.training.in_process import child_of, write_rows
 
 PAIRS = [{"prompt": f"{i}+1", "completion": str(i + 1), "answer": str(i + 1)} for i in range(12)]
@@ -75,10 +75,9 @@ def test_no_split_to_evaluate_on_is_refused_with_what_to_do(tmp_path: Path) -> N
     assert "eval_split_size" in str(caught.value.fix)
 
 
-def test_the_command_on_a_built_in_task(cli: Cli) -> None:
-    cli.write("tiny.yaml", TINY)
-    done = cli("sft", "tiny.yaml", "--max_steps", 4, *EVERY, 2)
-    assert "eval loss" in done.err
-    rows = rows_of(only_run(cli, "tiny-sft-*") / "metrics.jsonl")
-    assert [row["step"] for row in rows if "eval_loss" in row] == [2, 4]
-    assert "evaluated while training: 200 rows (the task's test problems)" in " ".join(done.err.split())
+def test_a_built_in_task_brings_its_test_problems(tmp_path: Path) -> None:
+    words = ("--dataset_name", "builtin:chain-sum?steps=2", "--limit", 20, "--max_length", 64, *SFT)
+    child, heard = child_of("sft", tmp_path, *words, *EVERY, 4)
+    train(child)
+    assert "evaluated while training: 200 rows (the task's test problems)" in heard.notices
+    assert [row["step"] for row in rows_of(child.run.metrics) if "eval_loss" in row] == [4]

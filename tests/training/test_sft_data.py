@@ -118,12 +118,5 @@ def test_samples_on_the_screen_and_no_run_left_behind(cli: Cli) -> None:
     assert "beyond max_length" in shown
     assert "columns of rows.jsonl: prompt → prompt, completion → completion" in " ".join(done.err.split())
     assert not (cli.folder / "runs").exists()
-    found = cli("sft", *MODEL, "--dataset_name", "rows.jsonl", "--show-samples=1", "--json").json
-    assert found["samples"][0]["pieces"][1] == {
-        "text": "<think>\n\n</think>\n\n1<|end|>",
-        "learnt": True,
-        "tokens": 8,
-    }
-    assert found["lengths"]["rows"] == 8
     refused = cli("sft", *MODEL, "--dataset_name", "rows.jsonl", "--show-samples", 0, code=2)
     assert "a number of rows, not 0" in refused.err
