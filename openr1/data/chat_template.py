@@ -85,8 +85,8 @@ def fitting(tokenizer: Any) -> str:
 
 
 def _has(tokenizer: Any, token: str) -> bool:
-    found = tokenizer.convert_tokens_to_ids(token)
-    return found is not None and found != tokenizer.unk_token_id
+    found = tokenizer.convert_tokens_to_ids(token)  # the unknown token's, for one that is not there
+    return found is not None and tokenizer.convert_ids_to_tokens(found) == token
 
 
 @dataclass(frozen=True)
@@ -175,10 +175,14 @@ def _round_trip(tokenizer: Any, conversations: Sequence[Sequence[Message]]) -> l
         unread += back != _squeezed(text)
         answers = [m["content"] for m in messages if m["role"] == "assistant"]
         written = _squeezed(text)
-        for answer in answers:
-            thoughts = [_squeezed(t) for t in THOUGHT.findall(answer)]
-            lost = any(t and t not in written for t in thoughts)
-            if lost and answer is answers[-1]:
+        end = len(written)  # from the last turn back: two turns may have thought the same
+        for number, answer in enumerate(reversed(answers)):
+            lost = False
+            for thought in filter(None, map(_squeezed, reversed(THOUGHT.findall(answer)))):
+                place = written.rfind(thought, 0, end)
+                lost = lost or place < 0
+                end = place if place >= 0 else end
+            if lost and number == 0:
                 raise RecipeError(
                     "the chat template deletes <think>…</think> from the assistant's turns: "
                     "the reasoning would not be learnt",

@@ -48,6 +48,7 @@ class Wanted:
     messages_column: str | None = None
     solution_column: str | None = None
     style: Style = "think"
+    text_column: str = "text"  # TRL's dataset_text_field
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,9 @@ def sft_layout(columns: Sequence[str], wanted: Wanted) -> Layout:
     Raises:
         RecipeError: when the columns are none that supervised fine-tuning knows.
     """
+    if wanted.text_column != "text":
+        find_column(columns, (), wanted.text_column, "text", "dataset_text_field")
+        return _text(columns, wanted.text_column)
     pair_asked = wanted.prompt_column or wanted.completion_column
     talk = _conversation_column(columns, wanted)
     if talk and not pair_asked:
@@ -104,7 +108,7 @@ def sft_layout(columns: Sequence[str], wanted: Wanted) -> Layout:
     if pair_asked or _pair(columns):
         return _pairs(columns, wanted)
     if "text" in columns:
-        return _text(columns)
+        return _text(columns, "text")
     raise RecipeError(
         "the dataset has no columns to fine-tune on (messages, or prompt and completion, or conversations, "
         "or text)",
@@ -201,14 +205,14 @@ def _best(row: Row, count: int) -> int:
     return 0
 
 
-def _text(columns: Sequence[str]) -> Layout:
+def _text(columns: Sequence[str], source: str) -> Layout:
     def row_of(row: Row) -> Row:
-        text = number_as_text(row["text"])
+        text = number_as_text(row[source])
         if not isinstance(text, str) or not text:
             raise RecipeError("the text is missing", fix="mend or remove the row")
-        return {"text": text, REASONING: ""}
+        return {source: text, REASONING: ""}
 
-    return Layout(row_of, f"text → text (no chat template){_unused(columns, ['text'])}", ("text",))
+    return Layout(row_of, f"{source} → text (no chat template){_unused(columns, [source])}", (source,))
 
 
 def _styled(messages: list[Message], style: Style) -> tuple[list[Message], str]:

@@ -111,7 +111,7 @@ def _single(
     name = values["dataset_name"]
     if not name:
         raise RecipeError("no dataset is named", fix="set dataset_name in the recipe, or --dataset_name")
-    size = values.get("eval_split_size")
+    size = values.get("eval_split_size") or values.get("test_split_size")
     if tiny_task.is_builtin(name):
         train = _builtin(stage, name, values, values["limit"] or BUILTIN_ROWS)
         facts: Facts = {"name": name, "columns": "built-in"}
@@ -343,6 +343,7 @@ def _wanted(values: dict[str, Any]) -> Wanted:
         values.get("dataset_messages_column"),
         values["dataset_solution_column"],
         values.get("reasoning_style") or "think",
+        values.get("dataset_text_field") or "text",
     )
 
 

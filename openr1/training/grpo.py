@@ -69,7 +69,9 @@ def check_prompts(
         missing = sum(not (gold or "").strip() for gold in dataset["solution"])
         if missing == total:
             raise RecipeError(
-                "no row has a gold answer", where=values["dataset_name"], fix="check dataset_solution_column"
+                "no row has a gold answer",
+                where=values["dataset_name"] or "the mixture",
+                fix="check dataset_solution_column",
             )
         if missing:
             text = f"{missing:,} of {total:,} rows have no gold answer: nothing is learnt from them"
@@ -92,7 +94,7 @@ def check_prompts(
         if limit == room and long == len(lengths):
             raise RecipeError(
                 f"no prompt leaves room to answer: {text}",
-                where=values["dataset_name"],
+                where=values["dataset_name"] or "the mixture",
                 fix="lower max_completion_length, or use a model with a longer context",
             )
         child.events.send("notice", text=text)

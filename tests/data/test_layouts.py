@@ -75,6 +75,9 @@ def test_pairs(row: dict[str, Any], prompt: list[Any], completion: list[Any]) ->
 
 def test_plain_text_and_named_columns() -> None:
     assert sft({"id": 1, "text": "x"}) == {"text": "x"}
+    assert sft({"prompt": "a", "completion": "b", "book": "x"}, text_column="book") == {"book": "x"}
+    with pytest.raises(RecipeError, match="no column `book`"):
+        sft({"text": "x"}, text_column="book")
     row = {"messages": [USER, ANSWER], "ask": "1+1", "say": "2"}
     pair = {"prompt": [USER], "completion": [ANSWER]}
     assert sft(row, prompt_column="ask", completion_column="say") == pair

@@ -141,10 +141,17 @@ def test_grpo(layout: str, tmp_path: Path) -> None:
 def test_the_command_itself(stage: str, cli: Cli) -> None:
     row = {"system": "be brief", "problem": "1+1", "conversations": TALK, "expected_answer": "2"}
     cli.write("rows.jsonl", "".join(json.dumps(row) + "\n" for _ in range(4)))
-    words = ("--dataset_name", "rows.jsonl", "--max_steps", 1, "--global_batch_size", 2, "--max_length", 128)
+    words = ("--dataset_name", "rows.jsonl", "--max_steps", 1, "--global_batch_size", 2)
+    more: tuple[object, ...] = (
+        "--max_length",
+        128,
+        "--eval_strategy=steps",
+        "--eval_steps=1",
+        "--eval_split_size=1",
+    )
     if stage == "grpo":
-        words = (*words[:-2], "--num_generations", 2, "--max_completion_length", 4)
-    done = cli(stage, *MODEL, *words)
+        more = ("--num_generations", 2, "--max_completion_length", 4)
+    done = cli(stage, *MODEL, *words, *more)
     assert "1 steps in" in done.out
     said = " ".join(done.err.split())
     assert "columns of rows.jsonl: " in said
@@ -152,5 +159,6 @@ def test_the_command_itself(stage: str, cli: Cli) -> None:
     if stage == "sft":
         assert "is now <think>…</think>" in said
         assert "lengths ≤64" in said
+        assert "eval loss" in said
     else:
         assert "prompts have at most" in said
