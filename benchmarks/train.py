@@ -9,7 +9,7 @@ Scenarios:
     sft      SFT on ragged rows, and at equal lengths against a plain PyTorch loop
     command  `trl sft|grpo` and `openr1 sft|grpo`, from the shell to the saved model
 
-Every measurement is a process of its own; stock and openr1 take turns, and each ratio is that of two neighbours.
+Either side is a process of its own; they take turns, and each ratio is that of two neighbours.
 Stock runs with the best of its micro-batch sizes for the same global batch, found first. Tokens are real ones:
 prompt and completion, without padding. No row is cut or dropped in either.
 """
@@ -17,17 +17,20 @@ prompt and completion, without padding. No row is cut or dropped in either.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import math
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 LENGTHS = HERE / "tiny_lengths.json"  # completion lengths of the tiny pipeline's GRPO, step by step
 GROUP = 8
+RESULT = "result: "
 WARM_UP = 1  # steps that are not counted: allocators and kernels warm up
 
 
@@ -52,7 +56,7 @@ class Job:
     sigma: float = 0.6
     longest: int = 256
     idle: float = 0.0  # share of the groups without spread
-    steps: int = 4
+    steps: int = 2
     rules: dict[str, Any] = field(default_factory=lambda: {"trim": True, "skip": True})
     config: dict[str, Any] = field(default_factory=dict)
 
@@ -80,8 +84,14 @@ def build_model(name: str, folder: Path) -> str:
 
     tokenizer = build_tokenizer()
     torch.manual_seed(0)
-    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
-    model = Qwen2ForCausalLM(Qwen2Config(vocab_size=151_936, max_position_embeddings=32_768, **SHAPES[name], **ends))
+    ends = {
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": None,
+    }
+    model = Qwen2ForCausalLM(
+        Qwen2Config(vocab_size=151_936, max_position_embeddings=32_768, **SHAPES[name], **ends)
+    )
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
@@ -96,7 +106,10 @@ def drawn_lengths(job: Job, rows: int, seed: int) -> list[int]:
     if job.law == "recorded":
         steps = json.loads(LENGTHS.read_text(encoding="utf-8"))["completions"]
         return [steps[seed % len(steps)][i % len(steps[0])] for i in range(rows)]
-    return [max(2, min(job.longest, int(generator.lognormvariate(math.log(job.median), job.sigma)))) for _ in range(rows)]
+    return [
+        max(2, min(job.longest, int(generator.lognormvariate(math.log(job.median), job.sigma))))
+        for _ in range(rows)
+    ]
 
 
 class Clock:
@@ -113,14 +126,12 @@ class Clock:
             name = part() if callable(part) else part
             if name is None:
                 return inner(*args, **kwargs)
-            synchronise()
-            begun = time.perf_counter()
+            begun = now()
             self.open.append(0.0)
             try:
                 return inner(*args, **kwargs)
             finally:
-                synchronise()
-                spent = time.perf_counter() - begun
+                spent = now() - begun
                 self.total[name] = self.total.get(name, 0.0) + spent - self.open.pop()
                 if self.open:
                     self.open[-1] += spent
@@ -128,11 +139,14 @@ class Clock:
         setattr(owner, method, timed)
 
 
-def synchronise() -> None:
+def now() -> float:
+    """Seconds: of the wall with a GPU, of this process's one thread without: other programs do not count."""
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
 
 
 def measure(job: Job) -> dict[str, Any]:
@@ -140,6 +154,7 @@ def measure(job: Job) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    forget_peak()
     if job.scenario == "loop":
         return plain_loop(job)
     from transformers import TrainerCallback
@@ -160,6 +175,7 @@ def measure(job: Job) -> dict[str, Any]:
         from openr1.training.updates import Rules
 
         budget = job.rules.get("budget", job.micro_batch * (job.longest + 64))
+        trainer.drop_finished_rows = job.scenario == "step" and not cuda
         trainer.rules = Rules(job.rules["trim"], job.rules["skip"] and job.scenario != "sft", budget)
     clock = Clock()
     clock.wrap(trainer, "training_step", "update")
@@ -170,27 +186,26 @@ def measure(job: Job) -> dict[str, Any]:
         clock.wrap(trainer, "_get_per_token_logps_and_entropies", no_gradient)
 
     class Steps(TrainerCallback):
-        start = 0.0
-        end = 0.0
+        start = end = wall_start = wall = 0.0
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            synchronise()
-            self.end = time.perf_counter()
+            self.end, self.wall = now(), time.perf_counter()
             if state.global_step == WARM_UP:
                 clock.total.clear()
                 real["tokens"] = 0
-                self.start = self.end
+                self.start, self.wall_start = self.end, self.wall
 
     steps = Steps()
     trainer.add_callback(steps)
     ready = time.perf_counter()
     trainer.train()
-    wall = steps.end - steps.start
+    spent = steps.end - steps.start
     parts = {name: seconds / job.steps for name, seconds in clock.total.items()}
     return {
         "startup": ready - begun,
-        "step": wall / job.steps,
-        "parts": parts | {"other": wall / job.steps - sum(parts.values())},
+        "step": spent / job.steps,
+        "wall": (steps.wall - steps.wall_start) / job.steps,
+        "parts": parts | {"other": spent / job.steps - sum(parts.values())},
         "tokens": real["tokens"] / job.steps,
         "peak_gib": peak_gib(),
     }
@@ -201,7 +216,21 @@ def peak_gib() -> float:
 
     if torch.cuda.is_available():
         return torch.cuda.max_memory_reserved() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 2**20  # type: ignore[index]
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def forget_peak() -> None:
+    """Start counting peak memory anew; where that is not possible, it is the process's."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def grpo_trainer(job: Job, settings: dict[str, Any], model: str) -> tuple[Any, dict[str, Any]]:
@@ -252,7 +281,10 @@ def grpo_trainer(job: Job, settings: dict[str, Any], model: str) -> tuple[Any, d
 
     idle = [(i * 50) % 100 for i in range(4096)]  # every other group
     digits = "a+4 b+3 c+4 d+7 e*7"
-    rows = [{"prompt": f"Start at {i % 10}, keep the last digit: {digits[: 3 + i % 17]}", "number": n} for i, n in enumerate(idle)]
+    rows = [
+        {"prompt": f"Start at {i % 10}, keep the last digit: {digits[: 3 + i % 17]}", "number": n}
+        for i, n in enumerate(idle)
+    ]
     own = {"num_generations": GROUP, "max_completion_length": job.longest, "shuffle_dataset": False}
     trainer = WithLaw(
         model=model,
@@ -321,42 +353,71 @@ def plain_loop(job: Job) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM
 
     folder = tempfile.mkdtemp()
-    model = AutoModelForCausalLM.from_pretrained(build_model(job.model, Path(folder) / "model"), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(
+        build_model(job.model, Path(folder) / "model"), dtype=torch.float32
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=True)
     rows = [torch.tensor(row["input_ids"]) for row in ragged_rows(job)]
     begun = 0.0
     for step in range(job.steps + WARM_UP):
         if step == WARM_UP:
-            begun = time.perf_counter()
+            begun = now()
         batch = torch.stack(rows[step * job.rows : (step + 1) * job.rows])
         logits = model(input_ids=batch, use_cache=False).logits[:, :-1]
         torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-    step_seconds = (time.perf_counter() - begun) / job.steps
+    step_seconds = (now() - begun) / job.steps
     tokens = job.rows * job.longest
-    return {"step": step_seconds, "parts": {}, "tokens": tokens, "startup": 0.0, "peak_gib": peak_gib()}
+    return {
+        "step": step_seconds,
+        "wall": step_seconds,
+        "parts": {},
+        "tokens": tokens,
+        "startup": 0.0,
+        "peak_gib": peak_gib(),
+    }
 
 
 # In the measuring process.
 
 
-def child(job: Job) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, __file__, "--job", json.dumps(asdict(job))],
-        capture_output=True, text=True, env=os.environ | {"TOKENIZERS_PARALLELISM": "false"},
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"{job}\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])  # type: ignore[no-any-return]
+class Worker:
+    """A process that measures one side of a case, job after job; its peak memory is that side's."""
+
+    def __init__(self) -> None:
+        env = os.environ | {"TOKENIZERS_PARALLELISM": "false"}
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (a pipe that nobody reads would fill up)
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.log}
+        self.process = subprocess.Popen([sys.executable, __file__, "--worker"], env=env, text=True, **pipes)
+
+    def __call__(self, job: Job) -> dict[str, Any]:
+        assert self.process.stdin and self.process.stdout
+        print(json.dumps(asdict(job)), file=self.process.stdin, flush=True)
+        for line in self.process.stdout:
+            if line.startswith(RESULT):
+                return json.loads(line.removeprefix(RESULT))  # type: ignore[no-any-return]
+        self.log.seek(0)
+        raise SystemExit(f"{job}\n{self.log.read()[-3000:]}")
+
+    def close(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def best_of_stock(job: Job) -> Job:
+def work() -> None:
+    """A worker's side: a job per line in, a result per line out."""
+    for line in sys.stdin:
+        print(RESULT + json.dumps(measure(Job(**json.loads(line)))), flush=True)
+
+
+def best_of_stock(stock: Worker, job: Job) -> Job:
     """Stock's fastest micro-batch for this global batch."""
     tried = {}
-    for micro in (job.rows, job.rows // 4, job.rows // 8):
-        tried[micro] = child(replace(job, ours=False, micro_batch=micro, steps=2))["step"]
+    for micro in (job.rows, job.rows // 8):
+        tried[micro] = stock(replace(job, ours=False, micro_batch=micro, steps=1))["step"]
     return replace(job, ours=False, micro_batch=min(tried, key=lambda m: tried[m]))
 
 
@@ -364,9 +425,13 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
-def side_by_side(name: str, stock: Job, ours: Job, rounds: int, part: str | None) -> dict[str, Any]:
-    """Stock and ours in turn; ratios of neighbours."""
-    pairs = [(child(stock), child(ours)) for _ in range(rounds)]
+def side_by_side(
+    workers: tuple[Worker, Worker], name: str, stock: Job | None, ours: Job, rounds: int, part: str | None
+) -> dict[str, Any]:
+    """Stock and ours in turn; ratios of neighbours. Stock without a job of its own gets its best micro-batch."""
+    stock = stock or best_of_stock(workers[0], ours)
+    workers[1](replace(ours, steps=1))
+    pairs = [(workers[0](stock), workers[1](ours)) for _ in range(rounds)]
 
     def speed(result: dict[str, Any]) -> float:
         seconds = result["parts"][part] if part else result["step"]
@@ -386,6 +451,7 @@ def side_by_side(name: str, stock: Job, ours: Job, rounds: int, part: str | None
         row[who] |= {
             "tokens_per_second": statistics.median(speed(pair[side]) for pair in pairs),
             "step_seconds": middle(side, "step"),
+            "wall_seconds": middle(side, "wall"),
             "startup_seconds": middle(side, "startup"),
             "peak_gib": middle(side, "peak_gib"),
             "parts": {
@@ -399,7 +465,9 @@ def side_by_side(name: str, stock: Job, ours: Job, rounds: int, part: str | None
 
 def show(row: dict[str, Any]) -> None:
     ratio = row["ratio"]
-    print(f"\n{row['name']}: {ratio['median']:.2f}x ({ratio['least']:.2f}-{ratio['most']:.2f}) by {row['of']}")
+    print(
+        f"\n{row['name']}: {ratio['median']:.2f}x ({ratio['least']:.2f}-{ratio['most']:.2f}) by {row['of']}"
+    )
     for who in ("stock", "ours"):
         one = row[who]
         parts = ", ".join(f"{k} {1000 * v:.0f}" for k, v in one["parts"].items())
@@ -416,7 +484,7 @@ def cases(scenario: str) -> list[tuple[str, Job, str | None]]:
 
     on_gpu = torch.cuda.is_available()
     model = "qwen2.5-0.5b" if on_gpu else "builtin:tiny-qwen2?layers=4&hidden=128"
-    base = Job("update", True, model, rows=64, micro_batch=8 if on_gpu else 64)
+    base = Job("update", True, model, rows=32, micro_batch=4 if on_gpu else 32)
     if on_gpu:
         base = replace(base, median=300, longest=1024)
     found = []
@@ -425,7 +493,9 @@ def cases(scenario: str) -> list[tuple[str, Job, str | None]]:
         for idle in (0.0, 0.5):
             one = replace(base, scenario=scenario, idle=idle)
             found.append((f"{scenario}, log-normal lengths, {idle:.0%} of groups idle", one, part))
-            tiny = replace(one, law="recorded", longest=64, model="builtin:tiny-qwen2", rows=128, micro_batch=128)
+            tiny = replace(
+                one, law="recorded", longest=64, model="builtin:tiny-qwen2", rows=128, micro_batch=128
+            )
             if not on_gpu:
                 found.append((f"{scenario}, tiny pipeline's lengths, {idle:.0%} of groups idle", tiny, part))
         if scenario == "update":
@@ -437,28 +507,33 @@ def cases(scenario: str) -> list[tuple[str, Job, str | None]]:
     return found
 
 
-def run_scenario(scenario: str, rounds: int) -> list[dict[str, Any]]:
+def run_scenario(scenario: str, rounds: int) -> Iterator[dict[str, Any]]:
     if scenario == "command":
-        return commands(rounds)
-    rows = []
+        yield commands(rounds)
+        return
+    workers = Worker(), Worker()
     for name, ours, part in cases(scenario):
-        rows.append(side_by_side(name, best_of_stock(ours), ours, rounds, part))
+        yield side_by_side(workers, name, None, ours, rounds, part)
     if scenario == "sft":
-        equal = Job("sft", True, "builtin:tiny-qwen2?layers=4&hidden=128", 16, 16, law="equal", longest=256, steps=8)
-        rows.append(
-            side_by_side("sft, equal lengths, against a plain loop", replace(equal, scenario="loop"), equal, rounds, None)
-        )
-    return rows
+        tiny = "builtin:tiny-qwen2?layers=4&hidden=128"
+        equal = Job("sft", True, tiny, rows=16, micro_batch=16, law="equal", longest=256, steps=4)
+        name = "sft, equal lengths, against a plain loop"
+        yield side_by_side(workers, name, replace(equal, scenario="loop"), equal, rounds, None)
+    for worker in workers:
+        worker.close()
 
 
-def commands(rounds: int) -> list[dict[str, Any]]:
+def commands(rounds: int) -> dict[str, Any]:
     """Wall time of the two commands on the same little training, start-up included."""
     from openr1.data.tiny_model import ModelSpec, build_tiny_model
 
     folder = Path(tempfile.mkdtemp())
     build_tiny_model(ModelSpec(), 0, folder / "model")
     (folder / "data").mkdir()
-    conversation = {"prompt": [{"role": "user", "content": "2+2"}], "completion": [{"role": "assistant", "content": "4"}]}
+    conversation = {
+        "prompt": [{"role": "user", "content": "2+2"}],
+        "completion": [{"role": "assistant", "content": "4"}],
+    }
     text = "".join(json.dumps(conversation) + "\n" for _ in range(512))
     (folder / "data" / "train.jsonl").write_text(text, encoding="utf-8")
     shared = ["--model_name_or_path", str(folder / "model"), "--max_steps", "20", "--learning_rate", "1e-3"]
@@ -467,7 +542,15 @@ def commands(rounds: int) -> list[dict[str, Any]]:
         "--per_device_train_batch_size", "16", "--use_cpu", "--bf16", "False", "--gradient_checkpointing", "False",
         "--report_to", "none", "--output_dir", str(folder / "stock"),
     ]  # fmt: skip
-    ours = [sys.executable, "-m", "openr1", "sft", *shared, "--dataset_name", str(folder / "data" / "train.jsonl")]
+    ours = [
+        sys.executable,
+        "-m",
+        "openr1",
+        "sft",
+        *shared,
+        "--dataset_name",
+        str(folder / "data" / "train.jsonl"),
+    ]
     ours += ["--global_batch_size", "16"]
     pairs = []
     for number in range(rounds):
@@ -476,8 +559,11 @@ def commands(rounds: int) -> list[dict[str, Any]]:
     row["ratio"] = spread([a / b for a, b in pairs])
     for side, who in enumerate(("stock", "ours")):
         row[who] = {"seconds": spread([pair[side] for pair in pairs])}
-    print(f"\n{row['name']}: {row['ratio']['median']:.2f}x; stock {row['stock']}, ours {row['ours']}", flush=True)
-    return [row]
+    print(
+        f"\n{row['name']}: {row['ratio']['median']:.2f}x; stock {row['stock']}, ours {row['ours']}",
+        flush=True,
+    )
+    return row
 
 
 def wall(argv: list[str]) -> float:
@@ -503,20 +589,23 @@ def machine() -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("scenarios", nargs="*", default=["update", "step", "sft", "command"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--job", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.job:
-        print(json.dumps(measure(Job(**json.loads(asked.job)))))
+    if asked.worker:
+        work()
         return
     result = {"machine": machine(), "rows": []}
     for scenario in asked.scenarios:
-        result["rows"] += run_scenario(scenario, asked.rounds)
-        if asked.json:
-            asked.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        for row in run_scenario(scenario, asked.rounds):
+            result["rows"].append(row)
+            if asked.json:
+                asked.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

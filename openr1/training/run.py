@@ -57,6 +57,8 @@ def train(child: Child) -> dict[str, Any]:
         prefilled = prefills_think(source, values, dataset[0]["prompt"])
         rewards = reward_functions(values, prefilled, [dataset[i] for i in range(min(2, len(dataset)))])
         trainer = OpenR1GRPOTrainer(reward_funcs=rewards, **shared)
+        drop = values["drop_finished_rows"]
+        trainer.drop_finished_rows = args.device.type == "cpu" if drop is None else drop
         trainer.add_callback(CompletionLog(child, trainer, values["log_samples"]))
     else:
         trainer = OpenR1SFTTrainer(**shared)

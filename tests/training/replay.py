@@ -133,7 +133,7 @@ def lengths(rows: int, longest: int, generator: torch.Generator) -> list[int]:
 
 
 class Recorder(TrainerCallback):
-    """Keeps the gradients of every optimizer step; under ZeRO, by how much plain SGD has moved the weights."""
+    """Keeps the gradients of every optimizer step; under ZeRO, how far plain SGD has moved the weights."""
 
     def __init__(self) -> None:
         self.steps: Gradients = []

@@ -169,8 +169,8 @@ def test_the_mix_in_knows_all_that_upstream_puts_into_a_batch() -> None:
     tail = source[source.index("output = {") :]
     put = set(re.findall(r'^ +"(\w+)": ', tail, re.M)) | set(re.findall(r'output\["(\w+)"\] =', tail))
     images = {
-        "pixel_values", "image_grid_thw", "pixel_attention_mask", "spatial_shapes", "image_sizes", "token_type_ids",
-        "mm_token_type_ids", "image_position_ids", "num_images", "num_tiles",
+        "pixel_values", "image_grid_thw", "pixel_attention_mask", "spatial_shapes", "image_sizes",
+        "token_type_ids", "mm_token_type_ids", "image_position_ids", "num_images", "num_tiles",
     }  # fmt: skip
     assert put == KNOWN | images
     assert GrpoInParts._known(GrpoInParts(), dict.fromkeys(KNOWN))
