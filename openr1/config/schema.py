@@ -128,6 +128,8 @@ class GrpoFields(TrainFields):
     """code_format reward: language of the fenced block."""
     skip_idle_rows: bool = True
     """Do not forward completions whose gradient is exactly zero (all rewards of a group equal, beta 0)."""
+    drop_finished_rows: bool | None = None
+    """Rollouts without vLLM: stop decoding completions that have ended. On a CPU when not given."""
     log_samples: int = Field(16, ge=0)
     """Completions kept per logged step in samples/completions.jsonl; 0 keeps none."""
 

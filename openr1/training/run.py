@@ -69,6 +69,8 @@ def train(child: Child) -> dict[str, Any]:
         shared["processing_class"] = _own_template(source, values)
         vllm.ready(values)
         trainer = OpenR1GRPOTrainer(reward_funcs=rewards, **shared)
+        drop = values["drop_finished_rows"]
+        trainer.drop_finished_rows = args.device.type == "cpu" if drop is None else drop
         trainer.add_callback(CompletionLog(child, trainer, values["log_samples"]))
     else:
         from openr1.training.sft import prepare

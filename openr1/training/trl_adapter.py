@@ -7,11 +7,13 @@ Differences from stock TRL 1.16, each for a reason:
 - GRPO's micro-step counter continues after a restart (TRL starts it at 0, so with more micro-steps per
   rollout than per optimizer step the rollouts fall on other steps than before);
 - SFT's count of tokens continues too;
-- the rows of an optimizer step go through the model in parts of like length (`updates`).
+- the rows of an optimizer step go through the model in parts of like length (`updates`);
+- transformers' generate drops rows that have ended (`sampling.compact`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import json
@@ -26,6 +28,7 @@ from openr1.config.catalogue import fields_of
 from openr1.errors import RecipeError
 from openr1.runs.child import Child
 from openr1.runs.files import write_json
+from openr1.sampling.compact import dropping_finished_rows
 from openr1.training.checkpoints import rotate, seal
 from openr1.training.grpo_updates import GrpoInParts
 from openr1.training.ranks import any_of
@@ -158,6 +161,14 @@ class OpenR1SFTTrainer(Sealed, SftInParts, SFTTrainer):
 
 class OpenR1GRPOTrainer(Sealed, GrpoInParts, GRPOTrainer):
     """GRPOTrainer with sealed checkpoints that continues its rollout schedule."""
+
+    drop_finished_rows: bool = False
+
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        # With vLLM nothing calls generate; continuous batching has a method of its own.
+        drops = dropping_finished_rows(self.model) if self.drop_finished_rows else contextlib.nullcontext()
+        with drops:
+            return super()._generate_single_turn(*args, **kwargs)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

@@ -23,7 +23,7 @@ from openr1.training.micro_batches import Part, make_parts
 
 Batch = dict[str, Any]
 
-PART_COST = {"cpu": 100, "cuda": 1000}
+PART_COST = {"cpu": 50, "cuda": 1000}
 """What one more forward and backward costs, in tokens. CPU: measured (docs/performance.md). GPU: an estimate,
 some 60 ms of kernel launches at 15,000 tokens/s."""
 

@@ -133,22 +133,32 @@ def lengths(rows: int, longest: int, generator: torch.Generator) -> list[int]:
 
 
 class Recorder(TrainerCallback):
-    """Keeps the gradients of every optimizer step; under ZeRO, the weights that plain SGD made of them."""
+    """Keeps the gradients of every optimizer step; under ZeRO, how far plain SGD has moved the weights."""
 
     def __init__(self) -> None:
         self.steps: Gradients = []
+        self.before: dict[str, torch.Tensor] = {}
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not args.deepspeed:
             named = kwargs["model"].named_parameters()
             self.steps.append({n.removeprefix("module."): p.grad.detach().clone() for n, p in named})
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if args.deepspeed:
+            self.before = whole_weights(kwargs["model"])
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if args.deepspeed:
-            from deepspeed.utils import safe_get_full_fp32_param
+            after = whole_weights(kwargs["model"])
+            self.steps.append({name: after[name] - self.before[name] for name in after})
+            self.before = after
 
-            named = kwargs["model"].named_parameters()
-            self.steps.append({n: safe_get_full_fp32_param(p).detach().clone() for n, p in named})
+
+def whole_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    from deepspeed.utils import safe_get_full_fp32_param
+
+    return {n: safe_get_full_fp32_param(p).detach().clone() for n, p in model.named_parameters()}
 
 
 if __name__ == "__main__":
