@@ -28,7 +28,7 @@ HEAVY = {
     "lighteval",
     "distilabel",
 }
-COMMANDS = ["pipeline", "sft", "grpo", "eval", "generate", "bench", "hw-profile"]
+COMMANDS = ["pipeline", "sft", "grpo", "eval", "generate", "samples", "bench", "hw-profile"]
 
 # Runs the command in this process and prints the packages it has imported, after its own output.
 PROBE = """
