@@ -114,6 +114,7 @@ def _one(
 def _opened(child: Child, model: dict[str, str]) -> Iterator[Sampler]:
     """The sampler of one model, as the plan says: in this process, in several, or servers."""
     child.check_stop()
+    gc.collect()  # the model before this one, if there was one
     values, plan = child.values, child.config["plan"]["sampling"]
     child.events.send("phase", name=f"loading {model['label']}")
     sampler: Sampler
@@ -150,8 +151,6 @@ def _opened(child: Child, model: dict[str, str]) -> Iterator[Sampler]:
         yield sampler
     finally:
         sampler.close()
-        del sampler
-        gc.collect()
 
 
 def _sample(

@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from openr1.errors import ComponentFailed, from_dict
 from openr1.sampling.backend import Engine
@@ -31,7 +31,8 @@ class EngineProcess:
         self.deaths = 0
         self.given: dict[int, Unit] = {}
         self.process: subprocess.Popen[str] | None = None
-        self.out: IO[str] | None = None
+        self.fd = -1
+        self.rest, self.lines = b"", list[bytes]()
 
     def start(self) -> None:
         read_end, write_end = os.pipe()
@@ -43,7 +44,7 @@ class EngineProcess:
             pass_fds=(write_end,),
         )
         os.close(write_end)
-        self.out = os.fdopen(read_end, encoding="utf-8")
+        self.fd, self.rest, self.lines = read_end, b"", []
         self.send({"open": self.engine.as_dict()})
 
     def send(self, message: dict[str, Any]) -> None:
@@ -54,20 +55,30 @@ class EngineProcess:
             self.process.stdin.flush()
 
     def receive(self) -> dict[str, Any]:
-        """The next message.
+        """The next message, waited for.
 
         Raises:
             OpenR1Error: what the engine reported before it ended.
             EOFError: it ended without a word.
         """
-        assert self.out
-        line = self.out.readline()
-        if not line.endswith("\n"):
-            raise EOFError
-        message: dict[str, Any] = json.loads(line)
+        while not self.lines:
+            self.lines += self.arrived()
+        message: dict[str, Any] = json.loads(self.lines.pop(0))
         if "error" in message:
             raise from_dict(message["error"])
         return message
+
+    def arrived(self) -> list[bytes]:
+        """Whole lines that one read brings. Read by hand: what a file object has buffered, no select sees.
+
+        Raises:
+            EOFError: the engine is gone.
+        """
+        chunk = os.read(self.fd, 1 << 16)
+        if not chunk:
+            raise EOFError
+        *whole, self.rest = (self.rest + chunk).split(b"\n")
+        return whole
 
     def close(self) -> None:
         if self.process is None:
@@ -80,8 +91,9 @@ class EngineProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        if self.out:
-            self.out.close()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 class EnginePool:
@@ -129,8 +141,7 @@ class EnginePool:
         more = True
         with selectors.DefaultSelector() as selector:
             for worker in self.workers:
-                assert worker.out
-                selector.register(worker.out.fileno(), selectors.EVENT_READ, worker)
+                selector.register(worker.fd, selectors.EVENT_READ, worker)
             while True:
                 while (free := self._free(ahead)) is not None:
                     unit = back.popleft() if back else next(source, None) if more else None
@@ -144,20 +155,22 @@ class EnginePool:
                 for key, _ in selector.select():
                     worker = cast(EngineProcess, key.data)
                     try:
-                        message = worker.receive()
+                        worker.lines += worker.arrived()
                     except EOFError:
                         back.extend(worker.given.values())
                         selector.unregister(key.fd)
                         self._revive(worker, started)
-                        assert worker.out
-                        selector.register(worker.out.fileno(), selectors.EVENT_READ, worker)
+                        selector.register(worker.fd, selectors.EVENT_READ, worker)
                         continue
-                    unit = worker.given.pop(message["unit"])
-                    yield unit, [Completion(**fields) for fields in message["completions"]]
+                    while worker.lines:
+                        message = worker.receive()
+                        unit = worker.given.pop(message["unit"])
+                        yield unit, [Completion(**fields) for fields in message["completions"]]
         for worker in self.workers:
             worker.send({"end": True})
-            while "ended" not in worker.receive():
-                pass
+            with contextlib.suppress(EOFError):  # one that died idle is started again when it is needed
+                while "ended" not in worker.receive():
+                    pass
 
     def close(self) -> None:
         for worker in self.workers:

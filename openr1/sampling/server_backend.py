@@ -247,7 +247,8 @@ class ServerSampler:
                 last, tried = f"{server.shown}: {error}", server
             finally:
                 server.outstanding -= 1
-            await asyncio.sleep(self.first_pause_s * 2**attempt * random.uniform(0.5, 1.0))
+            if attempt + 1 < ATTEMPTS:
+                await asyncio.sleep(self.first_pause_s * 2**attempt * random.uniform(0.5, 1.0))
         raise ComponentFailed(
             f"no server gave an answer in {ATTEMPTS} attempts; the last said: {last}",
             where=", ".join(server.shown for server in self.servers),

@@ -28,7 +28,8 @@ HEAVY = {
     "lighteval",
     "distilabel",
 }
-COMMANDS = ["pipeline", "sft", "grpo", "eval", "generate", "bench", "hw-profile", "configs"]
+COMMANDS = ["pipeline", "sft", "grpo", "eval", "generate", "samples", "bench", "hw-profile", "report", "configs"]
+COMMANDS += ["runs"]
 
 # Runs the command in this process and prints the packages it has imported, after its own output.
 PROBE = """

@@ -1,4 +1,4 @@
-"""A 95 % interval holds the truth in 95 of 100 evaluations: 1,000 simulated ones each, scored as real ones."""
+"""A 95 % interval holds the truth in 95 of 100 evaluations: 1,000 simulated ones each, scored as real."""
 
 from __future__ import annotations
 

@@ -65,8 +65,8 @@ def test_prompts_word_by_word() -> None:
     letter = conditions_of(TASKS["gpqa:diamond"], {"protocol": "r1-paper"}).prompt
     assert letter.format(problem="Q", A="a", B="b", C="c", D="d") == (
         "Answer the following multiple choice question. The last line of your response should be of the "
-        "following format: 'Answer: $LETTER' (without quotes) where LETTER is one of ABCD. Think step by step "
-        "before answering.\n\nQ\n\nA) a\nB) b\nC) c\nD) d"
+        "following format: 'Answer: $LETTER' (without quotes) where LETTER is one of ABCD. Think step by "
+        "step before answering.\n\nQ\n\nA) a\nB) b\nC) c\nD) d"
     )
     assert conditions_of(MATH, {"protocol": "open-r1-2025-02"}).prompt == "{problem}"
     paper = conditions_of(MATH, {"protocol": "r1-paper"}).prompt.format(problem="{x}")
@@ -200,8 +200,8 @@ SEED = [
     (["lighteval|math_500|0|0,lighteval|gpqa:diamond|0|0"], ["math_500", "gpqa:diamond"]),
     (["math_500|0"], ["math_500"]),
     (
-        ["--model-args", "pretrained=M,dtype=bfloat16,max_model_length=32768,gpu_memory_utilisation=0.8"],
-        ["--model", "M", "--dtype", "bfloat16", "--max_model_length", "32768", "--gpu_memory_utilization", "0.8"],
+        ["--model-args", "pretrained=M,dtype=bfloat16,max_model_length=9,gpu_memory_utilisation=0.8"],
+        ["--model", "M", "--dtype", "bfloat16", "--max_model_length", "9", "--gpu_memory_utilization", "0.8"],
     ),
     (
         ["--model_args=model_name=M,data_parallel_size=8,,generation_parameters={max_new_tokens:9,top_p:0.9}"],
