@@ -40,7 +40,7 @@ def train(child: Child) -> dict[str, Any]:
     child.events.send("phase", name="loading model and data")
     with first_goes_first(child):
         source = model_files(values["model_name_or_path"], values["seed"], child.run.path)
-        check_loadable(
+        config = check_loadable(
             source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"]
         )
         dataset, facts = training_set(stage, values)
@@ -63,7 +63,7 @@ def train(child: Child) -> dict[str, Any]:
 
         prefilled = prefills_think(source, values, dataset[0]["prompt"])
         rewards = reward_functions(values, prefilled, [dataset[i] for i in range(min(2, len(dataset)))])
-        vllm.ready(values)
+        vllm.ready(args, getattr(config.get_text_config(), "max_position_embeddings", None))
         trainer = OpenR1GRPOTrainer(reward_funcs=rewards, **shared)
         trainer.add_callback(CompletionLog(child, trainer, values["log_samples"]))
     else:

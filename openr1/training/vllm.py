@@ -10,13 +10,19 @@ import torch
 CPU_KV_CACHE_GIB = "1"
 
 
-def ready(values: dict[str, Any]) -> None:
+def ready(args: Any, context: int | None) -> None:
     """Prepare this process for a vLLM inside it (`vllm_mode: colocate`), before the trainer is built.
 
     Args:
-        values: the section's resolved values.
+        args: the trainer's GRPOConfig; its longest sequence is cut to the model's context, more than which
+            vLLM refuses to start with.
+        context: positions the model has; None when its configuration does not say.
     """
-    if not values.get("use_vllm") or values.get("vllm_mode") == "server" or torch.cuda.is_available():
+    if not args.use_vllm or args.vllm_mode == "server":
+        return
+    if context and args.vllm_max_model_length and args.vllm_max_model_length > context:
+        args.vllm_max_model_length = context
+    if torch.cuda.is_available():
         return
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", CPU_KV_CACHE_GIB)  # GiB; the default takes half the RAM
     keep_linear_weights()

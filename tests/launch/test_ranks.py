@@ -99,9 +99,7 @@ def rank_of(process: Any) -> str | None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", ["ddp", "zero3"])
 @pytest.mark.parametrize("who", ["parent", "rank 1", "stop"])
-def test_ended_in_the_middle_it_continues_to_the_same_weights(
-    alone: Cli, sharding: str, who: str
-) -> None:
+def test_ended_in_the_middle_it_continues_to_the_same_weights(alone: Cli, sharding: str, who: str) -> None:
     words = ("sft", "tiny.yaml", *TWO, "--sharding", sharding, "--run_name", f"{sharding}-{who[:4]}")
     family: list[psutil.Process] = []
 
