@@ -98,7 +98,7 @@ def of_ranks(command: Command, ranks: Ranks, gpus: tuple[int, ...] = ()) -> list
 
 
 def with_parent(env: dict[str, str]) -> dict[str, str]:
-    """The full environment of a child: ours without other launchers' words, the command's, whom to die with."""
+    """A child's whole environment: ours without other launchers' words, the command's, whom to die with."""
     ours = {key: value for key, value in os.environ.items() if not FOREIGN.fullmatch(key)}
     return {**ours, **env, "OPENR1_PARENT_PID": str(os.getpid())}
 

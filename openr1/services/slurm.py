@@ -133,7 +133,8 @@ def _make_run(run: RunFolder, planned: dict[str, Any]) -> None:
     fields = {
         key: planned[key] for key in ("recipe", "section", "stage", "hash", "parents") if key in planned
     }
-    write_json(run.path / "manifest.json", manifest.new({**fields, "seconds": 0.0}))
+    fields["seconds"] = 0.0
+    write_json(run.path / "manifest.json", manifest.new(fields))
 
 
 def _machine(asked: JobAsked) -> tuple[str | None, Partition | None]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Prepared:
     command: command.Command
     machine: Machine
     notices: tuple[str, ...] = ()
-    nodes: Nodes = Nodes()
+    nodes: Nodes = field(default_factory=Nodes)
 
     def as_dict(self) -> dict[str, Any]:
         """The dry run as JSON."""
@@ -171,10 +171,39 @@ def prepare_section(
     return Prepared(resolved, run, plan, child, machine, (*resolved.notices, *notices), asked.nodes)
 
 
+def spread_of(resolved: Resolved, asked: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How a person wants the ranks spread, and the settings that follow from it.
+
+    Returns:
+        What a stored plan must have been made for, and values for the planner.
+
+    Raises:
+        RecipeError: a file of `accelerate config` and the recipe want different sharding.
+    """
+    spread: dict[str, Any] = {"gpus": asked.gpus, "processes": asked.processes, "accelerate_config": None}
+    if not asked.accelerate_config:
+        return spread, {}
+    from openr1.launch import accelerate_file
+
+    file = accelerate_file.read(Path(asked.accelerate_config))
+    if "sharding" in resolved.explicit and resolved["sharding"] not in ("auto", file.sharding):
+        raise RecipeError(
+            f"sharding {resolved['sharding']} and the file's {file.sharding} contradict each other",
+            where=str(file.path),
+            fix="leave one of them out",
+        )
+    each = max(1, file.processes // file.machines)
+    given = asked.gpus or asked.processes
+    kind = "processes" if file.kind in ("MULTI_CPU", "NO") or asked.processes else "gpus"
+    spread |= {kind: given or each, "accelerate_config": str(file.path)}
+    return spread, {"sharding": file.sharding}
+
+
 def _machine_key(machine: Machine) -> str:
     """What must be equal for a stored plan to be reused: the profile, the cards and the cores."""
     cards = ",".join(str(g.name.value) for g in machine.gpus)
-    return f"{machine.profile.value}/{cards or 'no gpu'}/{machine.cpu_cores.value:g} cores"
+    nodes = f"/{machine.nodes.value} nodes" if (machine.nodes.value or 1) > 1 else ""
+    return f"{machine.profile.value}/{cards or 'no gpu'}/{machine.cpu_cores.value:g} cores{nodes}"
 
 
 def _plan_training(
@@ -206,18 +235,19 @@ def _plan_training(
         flat = {key: resolved[key] for key in FLAT_REWARD_PARAMETERS}
         check_reward_funcs(resolved["reward_funcs"], compat=resolved["reward_compat"], **flat)
     key = _machine_key(machine)
-    stored = _stored_plan(run, key)
+    spread, shared = spread_of(resolved, asked)
+    stored = _stored_plan(run, key, spread)
     if stored:
         values = {k: (v["value"], v["reason"]) for k, v in stored["values"].items()}
         return resolved.with_values("plan", values), stored, []
-    settings = {**resolved.values, MODEL: shape_of or resolved[MODEL]}
+    settings = {**resolved.values, MODEL: shape_of or resolved[MODEL], **shared}
     made = make_plan(
         resolved.stage,
         settings,
         machine,
         explicit=resolved.explicit,
-        gpus=asked.gpus,
-        processes=asked.processes,
+        gpus=spread["gpus"],
+        processes=spread["processes"],
         fit=asked.fit,
         force=asked.force,
         calibration=calibration.load(),
@@ -229,16 +259,17 @@ def _plan_training(
         resolved = resolved.with_edits({k: v for k, v in values.items() if k in resolved.settings})
     if run.resolved.exists() and run.state not in (None, "finished"):
         notices.append(
-            "this machine is not the one the run began on: planned again, at the same global batch"
+            "another machine or other flags than the run began with: planned again, at the same global batch"
         )
-    return resolved.with_values("plan", values), {**made.as_dict(), "machine": key}, notices
+    return resolved.with_values("plan", values), {**made.as_dict(), "machine": key, **spread}, notices
 
 
-def _stored_plan(run: RunFolder, machine: str) -> dict[str, Any] | None:
+def _stored_plan(run: RunFolder, machine: str, spread: dict[str, Any]) -> dict[str, Any] | None:
     if not run.resolved.exists():
         return None
     plan: dict[str, Any] = resolved_file.read(run.resolved)["plan"]
-    return plan if plan.get("machine") == machine and "values" in plan else None
+    same = plan.get("machine") == machine and all(plan.get(key) == value for key, value in spread.items())
+    return plan if same and "values" in plan else None
 
 
 def execute(prepared: Prepared, listen: Listener) -> Outcome:

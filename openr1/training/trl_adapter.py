@@ -25,6 +25,7 @@ from openr1.runs.files import write_json
 from openr1.training.checkpoints import rotate, seal
 from openr1.training.ranks import any_of
 from openr1.training.sharding import sharded
+from openr1.training.vllm import served
 
 COUNTERS = "openr1-counters.json"
 CONFIGS: dict[str, type] = {"sft": SFTConfig, "grpo": GRPOConfig}
@@ -45,6 +46,8 @@ def config_of(stage: str, values: dict[str, Any], child: Child) -> SFTConfig | G
         "model_init_kwargs": model_kwargs(values) | (values["model_init_kwargs"] or {}),
     }
     kwargs |= sharded(child)
+    if stage == "grpo":
+        kwargs |= served(child)
     try:
         return cls(**kwargs)
     except (ValueError, TypeError, NotImplementedError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import TINY, Cli, only_run, rows_of
+from tests.conftest import TINY, Cli, rows_of
 
 START = ("--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64")
 FIXED = Path(__file__).with_name("fixed_rollouts.py")

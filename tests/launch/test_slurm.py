@@ -131,7 +131,7 @@ def test_what_cannot_be_submitted_says_why(
     assert not (cli.folder / "runs").exists()
 
 
-# ---- a real Slurm -------------------------------------------------------------------------------------------
+# ---- a real Slurm ----
 
 REASON = slurm_cluster.why_not()
 
