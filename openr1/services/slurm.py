@@ -130,9 +130,10 @@ def submit(submission: Submission) -> int:
 
 def _make_run(run: RunFolder, planned: dict[str, Any]) -> None:
     """The run is there before its job: a folder with a script alone would be nobody's."""
-    fields = {
-        key: planned[key] for key in ("recipe", "section", "stage", "hash", "parents") if key in planned
-    }
+    fields: dict[str, Any] = {}
+    for key in ("recipe", "section", "stage", "hash", "parents"):
+        if key in planned:
+            fields[key] = planned[key]
     fields["seconds"] = 0.0
     write_json(run.path / "manifest.json", manifest.new(fields))
 

@@ -16,7 +16,7 @@ from openr1.config.names import keys_of
 from openr1.config.recipe import Recipe, Section
 from openr1.config.resolve import Resolved, as_dict, resolve
 from openr1.config.schema import FLAT_REWARD_PARAMETERS
-from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError, UsageError
+from openr1.errors import EnvironmentProblem, OpenR1Error, OutOfMemory, RecipeError, UsageError
 from openr1.hardware import Machine
 from openr1.launch import command
 from openr1.runs import manifest, resolved_file
@@ -35,6 +35,7 @@ from openr1.services.lineage import (
     starts_elsewhere,
     untrained,
 )
+from openr1.services.out_of_memory import advise
 from openr1.services.recipes import check_section_names, overrides_for, recipe_for, section_of
 from openr1.services.request import Asked, Listener, Nodes
 
@@ -301,10 +302,13 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
         start = time.time()
         try:
             result = launch(prepared, attempt, listen)
-        except OpenR1Error as error:
+        except OpenR1Error as caught:
+            error: OpenR1Error = caught
+            if isinstance(caught, OutOfMemory) and resolved.stage in TRAINING_STAGES:
+                error = advise(caught, prepared)
             state = "interrupted" if error.code == 130 else "failed"
             _end(run, state, time.time() - start, error=error.as_dict())
-            raise
+            raise error from caught
         total = _end(run, "finished", time.time() - start, result=result)
     _learn(prepared, result)
     return Outcome(prepared, result, total)
