@@ -20,6 +20,7 @@ from openr1.cli.common import (
     Processes,
     Profile,
     Quiet,
+    Rehearse,
     SectionName,
     Simulate,
     Words,
@@ -51,6 +52,7 @@ def command(
     node_rank: NodeRank = 0,
     master: Master = None,
     accelerate_config: AccelerateConfig = None,
+    rehearse: Rehearse = None,
     profile: Profile = None,
     simulate: Simulate = None,
     fresh: Fresh = False,
@@ -82,6 +84,7 @@ def command(
         node_rank=node_rank,
         master=master,
         accelerate_config=accelerate_config,
+        rehearse=rehearse,
         renamed=SHORT,
     )
     run_stage(sft, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

@@ -9,7 +9,7 @@ import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openr1.config.catalogue import TRAINING_STAGES
 from openr1.config.names import keys_of
@@ -39,6 +39,9 @@ from openr1.services.out_of_memory import advise
 from openr1.services.recipes import check_section_names, overrides_for, recipe_for, section_of
 from openr1.services.request import Asked, Listener, Nodes
 
+if TYPE_CHECKING:
+    from openr1.services.rehearse import Rehearsal
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -51,6 +54,8 @@ class Prepared:
     machine: Machine
     notices: tuple[str, ...] = ()
     nodes: Nodes = field(default_factory=Nodes)
+    rehearse: bool | None = None
+    """Never before the run (False), or where it is predicted to be long (None)."""
 
     def as_dict(self) -> dict[str, Any]:
         """The dry run as JSON."""
@@ -169,7 +174,9 @@ def prepare_section(
         plan["max_gpu_temp"] = asked.max_gpu_temp
     threads = resolved.values.get("threads")
     child = command.local(resolved.stage, run.path, threads)
-    return Prepared(resolved, run, plan, child, machine, (*resolved.notices, *notices), asked.nodes)
+    return Prepared(
+        resolved, run, plan, child, machine, (*resolved.notices, *notices), asked.nodes, asked.rehearse
+    )
 
 
 def spread_of(resolved: Resolved, asked: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -293,6 +300,8 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
         return help_first_node(prepared, listen)
     with locked(run):
         listen({"event": "section", "prepared": prepared, "state": state})
+        if state is None and prepared.rehearse is None:
+            _rehearse_if_long(prepared, listen)
         different = slurm.mismatch(prepared.plan, os.environ.get("OPENR1_SUBMITTED"))
         if different:
             listen({"event": "notice", "text": different})
@@ -320,6 +329,41 @@ def help_first_node(prepared: Prepared, listen: Listener) -> Outcome:
     start = time.time()
     result = launch(prepared, prepared.run.next_attempt(prepared.nodes.rank), listen)
     return Outcome(prepared, result, time.time() - start)
+
+
+def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:
+    """Rehearse, and let the planner learn from it.
+
+    Raises:
+        UsageError: a section that does not train, or that has finished.
+        OpenR1Error: what would have ended the run.
+    """
+    from openr1.services import rehearse as room
+
+    if prepared.resolved.stage not in TRAINING_STAGES:
+        raise UsageError("only training is rehearsed", where="--rehearse", fix="leave it out")
+    check_launchable(prepared)
+    found = room.rehearse(prepared, listen)
+    _learn(prepared, {"peak_bytes": found.peak_bytes, "step_seconds": found.step_seconds})
+    return found
+
+
+def _rehearse_if_long(prepared: Prepared, listen: Listener) -> None:
+    from openr1.services import rehearse as room
+
+    if prepared.resolved.stage not in TRAINING_STAGES or prepared.nodes.count > 1:
+        return
+    if room.is_long(prepared):
+        listen({"event": "notice", "text": "a long run: rehearsing it first (--no-rehearse leaves it out)"})
+        found = rehearse(prepared, listen)
+        write_json(prepared.run.path / "rehearsal.json", found.as_dict())
+        if found.problem:
+            raise EnvironmentProblem(
+                f"the rehearsal says no: {found.problem}",
+                where=str(prepared.run.path / "rehearsal.json"),
+                fix="change it, or start all the same with --no-rehearse",
+            )
+        listen({"event": "notice", "text": "the rehearsal held; the run begins"})
 
 
 def _learn(prepared: Prepared, result: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -44,6 +45,8 @@ def train(child: Child) -> dict[str, Any]:
             source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"]
         )
         dataset, facts = training_set(stage, values)
+        if "rehearsal" in child.config["plan"]:
+            dataset = longest_rows(dataset, child.config["plan"]["rehearsal"]["rows"])
         if child.first:
             _same_data(child.run.path, facts)
     args = config_of(stage, values, child)
@@ -89,6 +92,13 @@ def train(child: Child) -> dict[str, Any]:
     trainer.end()
     leave(child)
     return _result(trainer, facts) | reporter.measured()
+
+
+def longest_rows(dataset: Any, count: int) -> Any:
+    """The rows with the most text, the longest first: a rehearsal trains on the worst case."""
+    sizes = [len(json.dumps(row, default=str)) for row in dataset]
+    order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
+    return dataset.select(order[:count])
 
 
 def _own_template(stage: str, source: str, values: dict[str, Any]) -> Any:
