@@ -47,6 +47,14 @@ AccelerateConfig = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--accelerate-config", metavar="FILE", help="A file written by `accelerate config`."),
 ]
+Rehearse = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option(
+        "--rehearse/--no-rehearse",
+        help="The worst of the run in two minutes, and nothing else. Long runs begin with it by themselves.",
+        show_default=False,
+    ),
+]
 Profile = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--profile", metavar="NAME", help="Force a hardware profile: light, h100x8, cpu."),
@@ -137,6 +145,7 @@ def asked_from(
     node_rank: int = 0,
     master: str | None = None,
     accelerate_config: str | None = None,
+    rehearse: bool | None = None,
     renamed: dict[str, str] | None = None,
 ) -> tuple[list[str], Asked]:
     """Sort a command's words into plain ones and overrides.
@@ -176,6 +185,7 @@ def asked_from(
         processes=processes,
         nodes=Nodes(nodes, node_rank, master),
         accelerate_config=accelerate_config,
+        rehearse=rehearse,
     )
     return plain, asked
 
@@ -183,7 +193,7 @@ def asked_from(
 # The flags of the commands that take `--KEY VALUE`; a word that is nearer to one of these than to any key is
 # a mistyped flag.
 FLAGS = ["config", "section", "gpus", "profile", "simulate", "fresh", "fit", "force", "max_gpu_temp"]
-FLAGS += ["processes", "nodes", "node_rank", "master", "accelerate_config"]
+FLAGS += ["processes", "nodes", "node_rank", "master", "accelerate_config", "rehearse", "no_rehearse"]
 FLAGS += ["dry_run", "json", "quiet", "debug", "help"]
 
 

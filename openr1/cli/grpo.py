@@ -20,6 +20,7 @@ from openr1.cli.common import (
     Processes,
     Profile,
     Quiet,
+    Rehearse,
     SectionName,
     Simulate,
     Words,
@@ -53,6 +54,7 @@ def command(
     node_rank: NodeRank = 0,
     master: Master = None,
     accelerate_config: AccelerateConfig = None,
+    rehearse: Rehearse = None,
     profile: Profile = None,
     simulate: Simulate = None,
     fresh: Fresh = False,
@@ -84,6 +86,7 @@ def command(
         node_rank=node_rank,
         master=master,
         accelerate_config=accelerate_config,
+        rehearse=rehearse,
         renamed=SHORT,
     )
     rows, asked = take(asked, "check_rewards")

@@ -11,7 +11,7 @@ from openr1.cli.printer import Printer
 from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, short
 from openr1.services.request import Asked
-from openr1.services.stage import Outcome, Prepared, execute
+from openr1.services.stage import Outcome, Prepared, execute, rehearse
 
 
 def run_stage(service: Any, asked: Asked, *, dry_run: bool, json: bool, quiet: bool) -> None:
@@ -26,6 +26,16 @@ def run_prepared(prepared: Prepared, *, dry_run: bool, json: bool, quiet: bool) 
             printer.data(prepared.as_dict())
         else:
             show_dry_run(printer, prepared)
+        return
+    if prepared.rehearse:
+        from openr1.cli.rehearsal_view import show as show_rehearsal
+
+        with Live(printer, prepared.resolved.name) as live:
+            found = rehearse(prepared, live.listen)
+        if json:
+            printer.data(found.as_dict())
+        else:
+            show_rehearsal(printer, found)
         return
     with Live(printer) as live:
         outcome = execute(prepared, live.listen)

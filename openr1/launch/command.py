@@ -103,7 +103,7 @@ def module(name: str, run: Path) -> Command:
 
 
 def with_parent(env: dict[str, str]) -> dict[str, str]:
-    """A child's environment: ours without other launchers' words, the command's, and whom to die with."""
+    """A child's whole environment: ours without other launchers' words, the command's, whom to die with."""
     ours = {key: value for key, value in os.environ.items() if not FOREIGN.fullmatch(key)}
     return {**ours, **env, "OPENR1_PARENT_PID": str(os.getpid())}
 

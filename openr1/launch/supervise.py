@@ -147,12 +147,8 @@ def _attend(ranks: list[Rank], on_event: OnEvent, guards: Sequence[Guard], stop:
         for rank in ranks:
             if rank.failed and rank not in failed:
                 failed.append(rank)
-        if not failed:
-            for guard in guards:
-                problem = guard.problem()
-                if problem is not None:
-                    raise problem
-        elif len(failed) < len(ranks):
+        _ask(guards)
+        if failed and len(failed) < len(ranks):
             deadline = deadline or time.monotonic() + GRACE
             if time.monotonic() > deadline:
                 break
@@ -161,7 +157,16 @@ def _attend(ranks: list[Rank], on_event: OnEvent, guards: Sequence[Guard], stop:
             rank.process.wait()
             if rank.failed and rank not in failed:
                 failed.append(rank)
+    if failed:
+        _ask(guards)  # what ended a rank may be what it depends on
     return failed
+
+
+def _ask(guards: Sequence[Guard]) -> None:
+    for guard in guards:
+        problem = guard.problem()
+        if problem is not None:
+            raise problem
 
 
 def _read(ranks: list[Rank]) -> Iterator[dict[str, Any]]:

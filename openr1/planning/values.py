@@ -35,9 +35,11 @@ def cpu_values(context: Context, found: Candidate) -> dict[str, Planned]:
         _lora(choose, context, found)
     _batches(choose, context, found)
     if context.stage == "grpo":
-        choose("use_vllm", context.world.vllm == "colocate", context.world.vllm_reason)
-        if context.world.vllm == "colocate":
-            choose("vllm_mode", "colocate", "one process does both")
+        mode = context.world.vllm
+        choose("use_vllm", mode in ("colocate", "server"), context.world.vllm_reason)
+        if mode in ("colocate", "server"):
+            why = "one process does both" if mode == "colocate" else context.world.vllm_reason
+            choose("vllm_mode", mode, why)
             choose("vllm_max_model_length", *_vllm_length(context))
     return choose.values
 

@@ -109,9 +109,8 @@ def _without_gpus(
         return world
     if asked.person("use_vllm"):
         slow = "vLLM on a CPU takes 20-40 s to start and is about as fast as transformers' generate"
-        return replace(
-            world, vllm="colocate", vllm_reason="set by you (use_vllm: true), kept", warnings=(slow,)
-        )
+        mode = "server" if asked.person("vllm_mode") == "server" else "colocate"
+        return replace(world, vllm=mode, vllm_reason="set by you (use_vllm: true), kept", warnings=(slow,))
     reason = "no GPU: on a CPU transformers' generate is as fast as vLLM and starts at once"
     return replace(world, vllm="generate", vllm_reason=reason)
 

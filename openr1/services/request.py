@@ -45,7 +45,7 @@ class Asked:
     """Pause between steps while a card is at this many °C."""
     processes: int | None = None
     """Ranks that train on a machine without GPUs."""
-    nodes: Nodes = Nodes()
+    nodes: Nodes = field(default_factory=Nodes)
     """The machines that work together."""
     accelerate_config: str | None = None
     """A file of `accelerate config` that says how ranks share the work."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -47,6 +48,8 @@ def train(child: Child) -> dict[str, Any]:
             source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"]
         )
         dataset, held_out, facts = load_rows(child, stage, values)
+        if "rehearsal" in child.config["plan"]:
+            dataset = longest_rows(dataset, child.config["plan"]["rehearsal"]["rows"])
         if child.first:
             _same_data(child.run.path, facts)
     name_wandb_run(values)
@@ -67,7 +70,7 @@ def train(child: Child) -> dict[str, Any]:
         args = config_of(stage, values, child)
         shared |= {"args": args, "train_dataset": dataset, "eval_dataset": held_out}
         shared["processing_class"] = _own_template(source, values)
-        vllm.ready(values)
+        vllm.ready(args, getattr(model.get_text_config(), "max_position_embeddings", None))
         trainer = OpenR1GRPOTrainer(reward_funcs=rewards, **shared)
         drop = values["drop_finished_rows"]
         trainer.drop_finished_rows = args.device.type == "cpu" if drop is None else drop
@@ -104,6 +107,13 @@ def train(child: Child) -> dict[str, Any]:
     trainer.end()
     leave(child)
     return _result(trainer, facts) | reporter.measured()
+
+
+def longest_rows(dataset: Any, count: int) -> Any:
+    """The rows with the most text, the longest first: a rehearsal trains on the worst case."""
+    sizes = [len(json.dumps(row, default=str)) for row in dataset]
+    order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
+    return dataset.select(order[:count])
 
 
 def load_rows(child: Child, stage: str, values: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:

@@ -14,8 +14,15 @@ CONFIG = "deepspeed.json"
 def sharded(child: Child) -> dict[str, Any]:
     """TrainingArguments that turn the plan's ZeRO stage on; nothing without one.
 
-    A person's own `deepspeed:` file stays theirs.
+    A person's own `deepspeed:` file stays theirs, and a file of `accelerate config` decides alone.
     """
+    file = child.config["plan"].get("accelerate_config")
+    if file:
+        os.environ.update(_as_accelerate_launch(file))
+        if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true" and child.values.get("use_cpu"):
+            _deepspeed_on_a_cpu()
+            return {"accelerator_config": {"use_configured_state": True}}
+        return {}
     if child.config["plan"].get("sharding") not in STAGES or child.values.get("deepspeed"):
         return {}
     more: dict[str, Any] = {"deepspeed": str(child.run.path / CONFIG)}
@@ -23,6 +30,27 @@ def sharded(child: Child) -> dict[str, Any]:
         _deepspeed_on_a_cpu()
         more["accelerator_config"] = {"use_configured_state": True}
     return more
+
+
+def _as_accelerate_launch(file: str) -> dict[str, str]:
+    """The variables that `accelerate launch --config_file FILE` would set for this rank."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+
+    # `--module` and a name: the parser wants something to launch
+    args = launch_command_parser().parse_args(["--config_file", file, "--module", "openr1.training"])
+    args, defaults, _ = _validate_launch_command(args)
+    args.deepspeed_fields_from_accelerate_config = ",".join(
+        defaults.deepspeed_config
+    )  # as launch_command does
+    args.main_process_port = 0  # the ranks have met already
+    if args.use_deepspeed:
+        _, env = prepare_deepspeed_cmd_env(args)
+    else:
+        env = prepare_multi_gpu_env(args)
+    return {
+        key: value for key, value in env.items() if key.startswith(("ACCELERATE_", "FSDP_", "PARALLELISM_"))
+    }
 
 
 def _deepspeed_on_a_cpu() -> None:

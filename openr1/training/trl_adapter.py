@@ -34,6 +34,7 @@ from openr1.training.grpo_updates import GrpoInParts
 from openr1.training.ranks import any_of
 from openr1.training.sft_updates import SftInParts
 from openr1.training.sharding import sharded
+from openr1.training.vllm import served
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -58,6 +59,8 @@ def config_of(stage: str, values: dict[str, Any], child: Child) -> SFTConfig | G
         "model_init_kwargs": model_kwargs(values) | (values["model_init_kwargs"] or {}),
     }
     kwargs |= sharded(child)
+    if stage == "grpo":
+        kwargs |= served(child)
     try:
         return cls(**kwargs)
     except (ValueError, TypeError, NotImplementedError) as error:

@@ -23,7 +23,9 @@ def _generate(self: Any, prompt_ids: Any, *args: Any, **kwargs: Any) -> tuple[li
     return [_completion(list(ids), i % group, vocabulary) for i, ids in enumerate(prompt_ids)], None
 
 
-def reward(completions: list[Any], completion_ids: list[list[int]] | None = None, **kwargs: Any) -> list[float]:
+def reward(
+    completions: list[Any], completion_ids: list[list[int]] | None = None, **kwargs: Any
+) -> list[float]:
     from openr1.training.trl_adapter import OpenR1GRPOTrainer
 
     OpenR1GRPOTrainer._generate_single_turn = _generate  # type: ignore[method-assign]

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import TINY, Cli, only_run, rows_of
+from tests.conftest import TINY, Cli, rows_of
 
 START = ("--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64")
 FIXED = Path(__file__).with_name("fixed_rollouts.py")
@@ -99,9 +99,7 @@ def rank_of(process: Any) -> str | None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", ["ddp", "zero3"])
 @pytest.mark.parametrize("who", ["parent", "rank 1", "stop"])
-def test_ended_in_the_middle_it_continues_to_the_same_weights(
-    alone: Cli, sharding: str, who: str
-) -> None:
+def test_ended_in_the_middle_it_continues_to_the_same_weights(alone: Cli, sharding: str, who: str) -> None:
     words = ("sft", "tiny.yaml", *TWO, "--sharding", sharding, "--run_name", f"{sharding}-{who[:4]}")
     family: list[psutil.Process] = []
 

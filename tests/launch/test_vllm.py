@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import Cli, only_run, rows_of
@@ -57,3 +59,55 @@ def test_grpo_trains_with_colocated_vllm(cli: Cli, tiny: str) -> None:
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     # vLLM's and the trainer's probabilities of the same tokens: far apart if the weights were not synced
     assert all(row["sampling/sampling_logp_difference/mean"] < 0.1 for row in rows)
+
+
+SERVED = ("--use_vllm", "true", "--vllm_mode", "server", "--vllm_max_model_length", 128)
+
+
+def engine(folder: Path) -> psutil.Process:
+    """The process in which the server's model runs."""
+    for process in psutil.process_iter(["cmdline", "name"]):
+        words = " ".join(process.info["cmdline"] or []) + str(process.info["name"])
+        if "EngineCore" in words and any(str(folder) in word for word in environment(process)):
+            return process
+    raise AssertionError("no engine is running")
+
+
+def environment(process: psutil.Process) -> list[str]:
+    try:
+        return [process.cwd(), *process.environ().values()]
+    except psutil.Error:
+        return []
+
+
+def test_grpo_trains_with_a_served_vllm(cli: Cli, tiny: str) -> None:
+    done = cli("grpo", tiny, *START, *SERVED)
+    assert "starting the vLLM server" in done.err
+    run = only_run(cli, "tiny-grpo-*")
+    rows = rows_of(run / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert all(row["sampling/sampling_logp_difference/mean"] < 0.1 for row in rows)
+    assert (run / "logs" / "attempt-1" / "vllm.log").exists()
+    with pytest.raises(AssertionError, match="no engine"):
+        engine(cli.folder)
+
+
+@pytest.mark.parametrize(("how", "says"), [("SIGKILL", "vLLM server"), ("SIGSTOP", "vLLM server hangs")])
+def test_a_server_that_dies_or_hangs_ends_the_run_with_words(
+    cli: Cli, tiny: str, how: str, says: str
+) -> None:
+    words = ("grpo", tiny, *START, *SERVED, "--max_steps", 2000, "--save_steps", 1000)
+    process = cli.start(*words, OPENR1_SERVER_PATIENCE="5")
+    family: list[psutil.Process] = []
+
+    def act(parent: subprocess.Popen[str]) -> None:
+        family.extend(psutil.Process(parent.pid).children(recursive=True))
+        engine(cli.folder).send_signal(getattr(signal, how))
+
+    cli.when(process, "runs/*/metrics.jsonl", '"step": 3,', act)
+    _, err = process.communicate(timeout=180)
+    assert process.returncode == 7, err
+    assert says in err
+    assert "vllm.log" in err
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive

@@ -45,7 +45,8 @@ def main(folder: Path, stock: bool) -> None:
     trainer.vllm_generation.sync_weights()
     tokenizer = trainer.processing_class
     prompts = [
-        tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=False) for row in rows
+        tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=False)
+        for row in rows
     ]
     from vllm import SamplingParams
 
