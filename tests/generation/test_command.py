@@ -14,13 +14,12 @@ from tests.conftest import Cli, only_run, rows_of
 
 MODEL = ("--model", "builtin:tiny-qwen2?layers=1&hidden=64", "--threads", "1")
 ROWS = [
-    {
-        "problem": f"What is {i}+{i}, if you count it slowly on the fingers of your hands?",
-        "answer": str(2 * i),
-    }
-    for i in range(4)
+    {"problem": "What is 0+0, now that nobody has any apples left at all?", "answer": "0"},
+    {"problem": "What is 1+1, when each of two friends brings one pear?", "answer": "2"},
+    {"problem": "What is 2+2, as seen by a cat that chases its own tail?", "answer": "4"},
+    {"problem": "What is 3+3, if you count it slowly on the fingers of your hands?", "answer": "6"},
 ]
-TEST_SET = [{"problem": "what is 3+3, if you count it slowly on the fingers of your hands"}]
+TEST_SET = [{"problem": "what is 3 + 3, if you count it slowly on the fingers of your feet"}]
 
 
 def jsonl(rows: list[dict[str, Any]]) -> str:
@@ -39,7 +38,9 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path]:
         *("--against", "t.jsonl", "--prompt-template", "Solve: {{ instruction }}", "--run_name", "first"),
     )
     assert "--client_replicas has no effect" in done.err
-    assert "1 problems share 8 words with a test item: t 1" in " ".join(done.out.split())
+    assert "contaminated problems: 1 (t 1), each shares 8 words with a test item" in " ".join(
+        done.out.split()
+    )
     return cli, cli.folder / "runs" / "first"
 
 
@@ -110,7 +111,7 @@ def test_steps_from_a_finished_run(sampled: tuple[Cli, Path]) -> None:
     alone = cli(
         "generate", "--from", run, "--only", "decontaminate", "--against", "t=t.jsonl", "--match", "open-r1"
     )
-    assert "0 problems share" in alone.out or "t 1" in alone.out
+    assert "contaminated problems: 1 (t 1)" in alone.out  # `3+3,` and `3 + 3,` differ, the rest does not
 
 
 def test_nothing_right_is_said_and_exports_nothing(sampled: tuple[Cli, Path]) -> None:
@@ -221,7 +222,7 @@ def test_an_evaluation_set_that_is_not_here(sampled: tuple[Cli, Path]) -> None:
 
 
 def test_a_full_disk_loses_nothing(cli: Cli) -> None:
-    """The samples fit, their export does not; with room again the same command ends, sampling nothing anew."""
+    """The samples fit, their export does not; with room again the same command ends."""
     runs = cli.folder / "runs"
     runs.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(runs)]

@@ -75,7 +75,7 @@ def test_strict_sees_through_the_spelling(document: str, item: tuple[str, int]) 
     [
         "",
         "Find $2+3$.",
-        "Find $2+2$ and then say in which year Gauss was born.",  # a short item inside a longer text is no copy
+        "Find $2+2$ and then say in which year Gauss was born.",  # a short item in a longer text
         "Let $n$ be the largest negative integer such that it is even.",
         "设函数满足条件，求其最大值。",
         "What is the capital of France?",
