@@ -108,9 +108,7 @@ def main() -> int:
     asked = parser.parse_args()
     rows, sets, planted = make(asked.documents, asked.items, asked.seed)
     words = sum(len(row.split()) for row in rows)
-    print(
-        f"{len(rows):,} documents, {words:,} words, {planted} with a copy of one of {asked.items:,} test items"
-    )
+    print(f"{len(rows):,} documents, {words:,} words, {planted} with words of {asked.items:,} test items")
     expected, plain_s = timed(lambda: plain_loop(rows, sets), asked.repeat)
     table = [("plain loop", plain_s, expected)]
     for match in ("open-r1", "strict"):

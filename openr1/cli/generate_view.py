@@ -45,10 +45,10 @@ def _funnel(steps: list[dict[str, Any]]) -> Any:
 
 
 def _show_contamination(printer: Printer, found: dict[str, Any]) -> None:
-    with_what = ", ".join(f"{name} {count:,}" for name, count in found["by_set"].items())
+    by_set = ", ".join(f"{name} {count:,}" for name, count in found["by_set"].items())
     printer.text(
-        f"{found['problems']:,} problems share {found['ngram_size']} words with a test item"
-        f"{': ' + with_what if with_what else ''} (contamination.jsonl has the evidence)"
+        f"contaminated problems: {found['problems']:,}{f' ({by_set})' if by_set else ''}, each shares "
+        f"{found['ngram_size']} words with a test item; contamination.jsonl has the evidence"
     )
     for shared in found["most_shared"][:1]:
         if shared["documents"] > 1:

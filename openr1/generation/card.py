@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from openr1 import __version__
-from openr1.generation.layouts import Layout
 
 
 def card(
     facts: Mapping[str, Any],
     rules: Mapping[str, Any],
     funnel: Sequence[Mapping[str, Any]],
-    counts: Mapping[Layout, int],
+    files: Mapping[str, str],
     contamination: Mapping[str, Any] | None,
 ) -> str:
     """README.md of an exported dataset.
@@ -22,12 +21,12 @@ def card(
         facts: `SampleSet.facts`.
         rules: the values that filtered and chose.
         funnel: problems and completions after every step.
-        counts: rows per layout, the first is the default configuration.
+        files: the file of each layout; the first is the default configuration.
         contamination: what was compared with, and what was found; None when nothing was.
     """
     revision = f" at revision `{facts['model_revision']}`" if facts.get("model_revision") else ""
     parts = [
-        _head(counts),
+        _head(files),
         f"# Completions of {facts['model']}",
         _made(facts),
         "## How it was sampled",
@@ -56,12 +55,12 @@ def card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _head(counts: Mapping[Layout, int]) -> str:
+def _head(files: Mapping[str, str]) -> str:
     """The block the hub and `load_dataset` read: which files are which configuration."""
     lines = ["---", "configs:"]
-    for number, name in enumerate(counts):
+    for number, (name, file) in enumerate(files.items()):
         lines += [f"- config_name: {name}", *(["  default: true"] if number == 0 else [])]
-        lines += ["  data_files:", "  - split: train", f"    path: {name}/train-*.parquet"]
+        lines += ["  data_files:", "  - split: train", f"    path: {name}/{file}"]
     return "\n".join([*lines, "tags:", "- synthetic", "- openr1", "---"])
 
 

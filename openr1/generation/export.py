@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 CHUNK = 1000  # rows that are typed, and written, together
 
 Rows = Callable[[], Iterator[Row]]
+Card = Callable[[dict[str, int], dict[str, str]], str]
 
 
 def export(
     problems: Callable[[], Iterator[Chosen]],
     layouts: Sequence[Layout],
     folder: Path,
-    card: Callable[..., str],
+    card: Card,
 ) -> dict[str, int]:
     """Write a folder with one configuration per layout, whole or not at all.
 
@@ -32,7 +34,7 @@ def export(
         problems: makes the chosen problems anew each time it is called; they are read twice per layout, since
             the types of all rows must be known before the first is written.
         folder: what it is called in the end; an older one gives way.
-        card: the card's text from the rows per layout.
+        card: the card's text from the rows and the file of each layout.
 
     Returns:
         Rows per layout; {} where nothing is left, and then no folder.
@@ -44,35 +46,49 @@ def export(
     with explain_os_errors(folder):
         shutil.rmtree(draft, ignore_errors=True)
         counts: dict[str, int] = {}
+        files: dict[str, str] = {}
         for layout in layouts:
 
             def rows(layout: Layout = layout) -> Iterator[Row]:
                 for chosen in problems():
                     yield from rows_in(layout, chosen)
 
-            counts[layout] = _write(rows, draft / layout / "train-00000-of-00001.parquet")
+            counts[layout], files[layout] = _write(rows, draft / layout)
         shutil.rmtree(folder, ignore_errors=True)
         if not any(counts.values()):
             return {}
-        (draft / "README.md").write_text(card(counts), encoding="utf-8")
+        (draft / "README.md").write_text(card(counts, files), encoding="utf-8")
         draft.rename(folder)
     return counts
 
 
-def _write(rows: Rows, path: Path) -> int:
+def _write(rows: Rows, folder: Path) -> tuple[int, str]:
+    """One Parquet file; returns its rows and its name ("" without rows).
+
+    The name holds a hash of the contents, since `datasets` caches what it has loaded from a folder under the
+    folder's name and its card: two exports, or one made anew, would be taken for each other (datasets 5.2,
+    LocalDatasetModuleFactory).
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = _schema(rows)
     if schema is None:
-        return 0
-    path.parent.mkdir(parents=True)
+        return 0, ""
+    folder.mkdir(parents=True)
+    path = folder / "train.parquet"
     count = 0
     with pq.ParquetWriter(path, schema) as writer:
         for chunk in _chunks(rows()):
             writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
             count += len(chunk)
-    return count
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    name = f"train-00000-of-00001-{digest.hexdigest()[:16]}.parquet"
+    path.rename(folder / name)
+    return count, name
 
 
 def _schema(rows: Rows) -> pyarrow.Schema | None:

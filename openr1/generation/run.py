@@ -179,7 +179,7 @@ class Generation:
             problems,
             self.values["layouts"],
             folder,
-            lambda counts: card(self.facts, self._said_rules(), self.funnel.steps, counts, compared),
+            lambda counts, files: card(self.facts, self._said_rules(), self.funnel.steps, files, compared),
         )
         if contaminated and "decontaminate" not in self.result["steps"]:
             left = [x for x in selection.values() if x["chosen"] and x["row"] not in contaminated]

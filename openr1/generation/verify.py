@@ -156,7 +156,7 @@ def _judge(
         else:
             mine = list(islice(graded, len(problem.generations)))
             verdicts, extracted = [str(g.verdict) for g in mine], [g.extracted for g in mine]
-        yield Judged(problem.row, verdicts, extracted, _rewards(problem, rewards))
+        yield Judged(problem.row, verdicts, extracted, _rewards(problem, golds, rewards))
 
 
 def _gold(problem: Problem, golds: Sequence[str]) -> str | None:
@@ -180,13 +180,17 @@ def _run_programs(problems: Sequence[Problem]) -> list[list[str]]:
         return [[future.result() for future in row] for row in futures]
 
 
-def _rewards(problem: Problem, rewards: Sequence[Any]) -> list[float | None]:
-    """Mean of the rewards of each completion; None where none of them can be said."""
+def _rewards(problem: Problem, golds: Sequence[str], rewards: Sequence[Any]) -> list[float | None]:
+    """Mean of the rewards of each completion; None where none of them can be said.
+
+    They see what they see in training: the row's columns, and the gold answer as `solution`.
+    """
     count = len(problem.generations)
     if not rewards or not count:
         return []
     given: dict[str, Any] = {name: [value] * count for name, value in problem.columns.items()}
     given |= {
+        "solution": [_gold(problem, golds)] * count,
         "prompts": [problem.sent] * count,
         "completion_ids": [[0] * tokens for tokens in problem.tokens],
     }
