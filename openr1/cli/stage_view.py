@@ -8,7 +8,7 @@ from typing import Any
 
 from openr1.cli.live import Live
 from openr1.cli.printer import Printer
-from openr1.cli.words import duration, percent, short
+from openr1.cli.words import duration, harmless, percent, short
 from openr1.services.request import Asked
 from openr1.services.stage import Outcome, Prepared, execute
 
@@ -134,6 +134,7 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
 
 def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for column in ("model", "task"):
@@ -142,8 +143,8 @@ def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
         table.add_column(column, justify="right")
     for score in scores:
         table.add_row(
-            score["model"],
-            score["task"],
+            Text(harmless(score["model"])),
+            Text(harmless(score["task"])),
             percent(score["accuracy"]),
             interval(score),
             f"{score['mean_tokens']:.0f} tokens",
@@ -152,7 +153,7 @@ def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
         )
     printer.table(table)
     for protocol in dict.fromkeys(score["protocol"] for score in scores):
-        printer.text(f"protocol: {protocol}", style="dim")
+        printer.text(f"protocol: {harmless(protocol)}", style="dim")
 
 
 def interval(score: dict[str, Any]) -> str:

@@ -25,7 +25,14 @@ from openr1.errors import RecipeError, RecipeErrors
 
 # Where a run is written and how it is shown do not change what is learnt: they are not part of its name.
 NOT_HASHED = {"output_dir", "run_name", "threads", "logging_steps", "save_steps", "save_total_limit", "stage"}
-RESERVED_ENV = {"OPENR1_LANG", "OPENR1_DEBUG", "OPENR1_RUNS_DIR", "OPENR1_EVENTS_FD", "OPENR1_CACHE"}
+RESERVED_ENV = {
+    "OPENR1_LANG",
+    "OPENR1_DEBUG",
+    "OPENR1_RUNS_DIR",
+    "OPENR1_EVENTS_FD",
+    "OPENR1_CACHE",
+    "OPENR1_REPORT",
+}
 
 
 @dataclass(frozen=True)

@@ -206,8 +206,8 @@ def _pair(where: str, names: tuple[str, str], first: Scored, second: Scored) -> 
 
 
 def wanted() -> bool:
-    """Whether runs leave a page behind: unless OPENR1_REPORT says off, and matplotlib is there to draw."""
-    return os.environ.get(VARIABLE, "").lower() not in ("off", "0", "false", "no") and draw.can_draw()
+    """Whether runs leave a page behind: unless OPENR1_REPORT says off."""
+    return os.environ.get(VARIABLE, "").lower() not in ("off", "0", "false", "no")
 
 
 def leave(folder: Path, listen: Listener) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from openr1.errors import EnvironmentProblem
 from openr1.runs.report.charts import Chart, Line, Picture
+from openr1.runs.report.visible import visible
 from openr1.runs.series import Curve
 
 INSTALL = 'pip install "openr1[report]"'
@@ -170,7 +171,7 @@ def interval_svg(rows: Sequence[tuple[str, float, float, float, int]], name: str
         for place, (_, accuracy, low, high, colour) in enumerate(rows):
             axis.plot([low, high], [place, place], color=f"#0a0b1{colour}", linewidth=2.4, alpha=0.55)
             axis.plot([accuracy], [place], "o", color=f"#0a0b1{colour}", markersize=5, clip_on=False)
-        axis.set_yticks(range(len(rows)), [_fit(row[0], 16) for row in rows])
+        axis.set_yticks(range(len(rows)), [_fit(visible(row[0]), 16) for row in rows])
         axis.tick_params(axis="y", length=0, labelcolor=INK)
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_xlim(0, 1)
@@ -235,7 +236,7 @@ def _svg(figure: Any, words: str) -> str:
     text = re.sub(r" font-family: [^;\"]*;", "", text)  # the page's
     head, rest = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)
-    label = escape(words, quote=True)
+    label = escape(visible(words), quote=True)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'{box[0] if box else ""} role="img" aria-label="{label}">{rest.strip()}'

@@ -106,6 +106,13 @@ def link(run: Path, start: Path) -> str | None:
     return quote(os.path.relpath(page, start)) if page.is_file() else None
 
 
+def pipeline_of(run: Entry) -> tuple[str, str] | None:
+    """Name and relative address of the pipeline that a section belongs to; its page is written last."""
+    if run.sections or not (run.command or "").startswith("openr1 pipeline "):
+        return None
+    return run.path.resolve().parent.name, f"../{PAGE}"
+
+
 def headline(run: Entry) -> str:
     """A run's result in a few words."""
     if run.best:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,10 @@ from openr1.runs.health import Finding, rules
 from openr1.runs.listing import Entry
 from openr1.runs.report import draw
 from openr1.runs.report.charts import Picture, pictures, pictures_of_two
-from openr1.runs.report.lineage import PAGE, headline, lineage, link
+from openr1.runs.report.lineage import PAGE, headline, lineage, link, pipeline_of
 from openr1.runs.report.samples import Answer, ByReward, Exchange
 from openr1.runs.report.story import Story, command_of
+from openr1.runs.report.visible import visible
 from openr1.runs.words import duration, percent, short
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def render_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) ->
             state_class=entry.state if entry.state.isalpha() else "",
             running=running,
             subtitle=_subtitle(entry, first),
+            pipeline=pipeline_of(entry),
             cards=_cards(entry, stories),
             error=_error(entry),
             problems=[p for story in stories for p in story.problems],
@@ -227,25 +228,6 @@ def _trusted(html: str) -> Any:
     from markupsafe import Markup
 
     return Markup(html)  # the drawings escape their text themselves
-
-
-def visible(value: Any) -> Any:
-    """Text with what one cannot see made visible: control characters, terminal escapes, changes of writing
-    direction. Applied to everything the templates print."""
-    if not isinstance(value, str) or hasattr(value, "__html__"):
-        return value
-    if value.isprintable() and value.isascii():
-        return value
-    return "".join(map(_shown, value))
-
-
-def _shown(char: str) -> str:
-    code = ord(char)
-    if char in "\n\t" or code > 0xFFFF:
-        return char
-    if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char != "\u200d":  # that one joins emoji
-        return f"⟨{code:02X}⟩"
-    return char
 
 
 def _section(story: Story) -> dict[str, Any]:
