@@ -18,14 +18,14 @@ RECORDINGS = Path(__file__).parent / "recordings"
 INDEX: dict[str, Any] = json.loads((RECORDINGS / "index.json").read_text(encoding="utf-8"))
 GOOD = sorted(name for name in INDEX if name.startswith("good-"))
 
-# recording -> all that is said of it, in order: its fault, and what really follows from it
+# recording -> all that is said of it, in the order of steps: its fault, and what really follows from it
 EXPECTED = {
     "reward-flat": ["length-at-limit", "reward-flat"],  # random weights ramble up to the limit
     "groups-equal": ["groups-equal"],
-    "length-collapse": ["gradient-explodes", "length-collapse", "entropy-gone"],
+    "length-collapse": ["length-collapse", "entropy-gone", "gradient-explodes"],
     "length-limit": ["length-at-limit", "reward-flat"],  # of answers that all are cut off none is right
-    "entropy-gone": ["entropy-gone"],
-    "kl-explodes": ["length-at-limit", "reward-flat", "kl-explodes"],
+    "entropy-gone": ["length-at-limit", "entropy-gone"],
+    "kl-explodes": ["reward-flat", "kl-explodes", "length-at-limit"],
     "loss-zero-start": ["loss-zero-start"],
     "lr-ended": ["lr-ended"],
     "gradient-explodes": ["gradient-explodes"],

@@ -137,18 +137,21 @@ def _frame(axis: Any, picture: Picture) -> None:
         axis.axvline(step, color=ALERT, linewidth=1.0, linestyle=(0, (2, 2)))
     axis.annotate(
         "step",
-        (1, 0),
+        (0, 0),
         xycoords="axes fraction",
-        xytext=(0, 3),
+        xytext=(-3, -12),
         textcoords="offset points",
         ha="right",
         color=MUTED,
         fontsize=7.6,
     )
+    steps = [point.step for line in picture.lines for point in line.curve.points]
+    if max(steps) > min(steps):
+        edge = 0.02 * (max(steps) - min(steps))
+        axis.set_xlim(min(steps) - edge, max(steps) + edge)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v)))
     axis.yaxis.set_major_locator(MaxNLocator(5))
-    axis.margins(x=0.02)
 
 
 def interval_svg(rows: Sequence[tuple[str, float, float, float, int]], name: str) -> str:
@@ -164,8 +167,8 @@ def interval_svg(rows: Sequence[tuple[str, float, float, float, int]], name: str
     need_drawing()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         height = 0.42 + 0.22 * len(rows)
-        figure = Figure(figsize=(WIDTH, height))
-        axis = figure.add_axes((0.24, 0.30 / height, 0.72, 1 - 0.36 / height))
+        figure = Figure(figsize=(1.2 * WIDTH, height))
+        axis = figure.add_axes((0.22, 0.30 / height, 0.74, 1 - 0.36 / height))
         axis.grid(axis="x", color=GRID, linewidth=0.6)
         axis.set_axisbelow(True)
         for place, (_, accuracy, low, high, colour) in enumerate(rows):

@@ -41,7 +41,7 @@ def lineage(page_of: Entry, root: Path | None = None) -> list[Node]:
     chain = _ancestors(own, around) + own
     chain += [r for r in _children(own, around) if r not in chain]
     nodes = [_node(run, page_of) for run in chain]
-    start = _start(chain)
+    start = _start(chain, page_of)
     return [start, *nodes] if start else nodes
 
 
@@ -130,9 +130,12 @@ def headline(run: Entry) -> str:
     return ""
 
 
-def _start(chain: list[Entry]) -> Node | None:
-    """The model that the first of them began with."""
+def _start(chain: list[Entry], page_of: Entry) -> Node | None:
+    """The model that the first of them began with; another run's, where it was named by its path."""
     model = chain[0].manifest.get("model") if chain else None
     if not isinstance(model, str) or not model:
         return None
-    return Node(Path(model).name if "/" in model else model, "start", "", "", None, False)
+    path = Path(model)
+    if path.name == "model":  # a run's final weights
+        return Node(path.parent.name, "start", "", "", link(path.parent, page_of.path), False)
+    return Node(path.name if "/" in model else model, "start", "", "", None, False)

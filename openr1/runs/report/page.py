@@ -88,7 +88,7 @@ def render_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) ->
             error=_error(entry),
             problems=[p for story in stories for p in story.problems],
             nodes=lineage(entry),
-            score_tables=_score_tables(entry.scores, ""),
+            score_tables=_score_tables(entry.scores),
             pairs=[_pair(p) for p in pairs],
             watched=any(s["trained"] and s["rows"] for s in sections),
             rule_count=len(rules()),
@@ -135,7 +135,11 @@ def render_two(
         for name, _, stories in sides
         if any(s.series.rows for s in stories)
     ]
-    tables = [t for name, entry, _ in sides for t in _score_tables(entry.scores, f"{name}: ")]
+    scores = [
+        {**score, "model": f"{score.get('model')}, {which}", "colour": colour}
+        for colour, (which, side) in enumerate(zip(("first", "second"), sides, strict=True), start=1)
+        for score in side[1].scores
+    ]
     return (
         _environment()
         .get_template("two.html.j2")
@@ -151,7 +155,7 @@ def render_two(
                 for name, entry, _ in sides
             ],
             problems=unmatched + [p for _, _, stories in sides for s in stories for p in s.problems],
-            score_tables=tables,
+            score_tables=_score_tables(scores),
             pairs=[_pair(p) for p in pairs],
             differences=[_difference(one, other) for one, other in matched],
             sections=sections,
@@ -187,6 +191,8 @@ def differences(one: Story, other: Story) -> list[dict[str, str]]:
         a, b = left.get(key), right.get(key)
         if a and b and a.value == b.value:
             continue
+        if (a is None or b is None) and (a or b).kind == "default":  # type: ignore[union-attr]
+            continue  # a key that the other's version did not have
         origins = dict.fromkeys(v.origin for v in (a, b) if v)
         found.append(
             {
@@ -385,11 +391,11 @@ def _by_section(scores: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[
     return found
 
 
-def _score_tables(scores: Sequence[dict[str, Any]], before: str) -> list[dict[str, Any]]:
+def _score_tables(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
-            "title": f"{before}{task} ({section})",
-            "svg": _trusted(_intervals(rows, f"{before}{section}{task}")) if draw.can_draw() else None,
+            "title": f"{task} ({section})",
+            "svg": _trusted(_intervals(rows, f"{section}{task}")) if draw.can_draw() else None,
             "rows": [
                 {
                     "model": row.get("model"),
@@ -410,7 +416,7 @@ def _intervals(rows: Sequence[dict[str, Any]], name: str) -> str:
     drawn = []
     for place, row in enumerate(rows):
         low, high = _ends(row) or (row["accuracy"], row["accuracy"])
-        drawn.append((str(row.get("model")), row["accuracy"], low, high, place % 6 + 1))
+        drawn.append((str(row.get("model")), row["accuracy"], low, high, row.get("colour", place % 6 + 1)))
     return draw.interval_svg(drawn, name)
 
 

@@ -41,7 +41,7 @@ RECORDINGS: dict[str, tuple[str | None, list[str]]] = {
     ),
     "gradient-explodes": (
         None,
-        [*SFT, *UNCLIPPED, "--model", "runs/good-42/sft", "--learning_rate", "0.1", "--warmup_steps", "40"],
+        [*SFT, *UNCLIPPED, "--model", "runs/good-42/sft", "--learning_rate", "0.02", "--warmup_steps", "60"],
     ),
     "not-finite": (None, [*SFT, *UNCLIPPED, "--learning_rate", "1e6"]),
     "data-wait": ("slow_data", ["sft", "tiny-cpu", "--max_steps", "80"]),
