@@ -63,6 +63,13 @@ def grading(session: nox.Session, version: str) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation site in docs/_build; a broken link inside it is an error."""
+    session.install("-q", "-e", ".[docs]")
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
 def catalogue(session: nox.Session) -> None:
     """Take TRL's fields anew from the installed version (`-- --check` only compares)."""
     install(session, "train")

@@ -77,6 +77,7 @@ class Cli:
         # A page after every run is drawn where a test is about it.
         self.env |= {"OPENR1_REPORT": "off"}
         self.env |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "100", "NO_COLOR": "1"}
+        self.env |= {"OPENR1_LANG": "en"}  # whatever the machine speaks
 
     def start(self, *words: object, **env: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from openr1.cli import bench, eval, generate, grpo, hw_profile, pipeline, report, runs, sft
+from openr1.cli import bench, configs, eval, generate, grpo, hw_profile, pipeline, report, runs, samples, sft
+from openr1.cli.commands import Commands
 
 EPILOG = """Start here:
 
@@ -16,6 +17,7 @@ EPILOG = """Start here:
 
 app = typer.Typer(
     name="openr1",
+    cls=Commands,
     help="From a base model to a measured R1-style reasoning model, on the machine you have.",
     epilog=EPILOG,
     no_args_is_help=True,
@@ -42,10 +44,12 @@ for name, function, epilog in (
     ("grpo", grpo.command, grpo.EXAMPLES),
     ("eval", eval.command, eval.EXAMPLES),
     ("generate", generate.command, generate.EXAMPLES),
+    ("samples", samples.command, samples.EXAMPLES),
     ("bench", bench.command, bench.EXAMPLES),
     ("hw-profile", hw_profile.command, hw_profile.EXAMPLES),
     ("report", report.command, report.EXAMPLES),
 ):
-    settings = OPEN if name not in ("bench", "hw-profile", "report") else {}
+    settings = OPEN if name not in ("hw-profile", "report", "samples") else {}
     app.command(name, epilog=epilog, context_settings=settings)(function)
-app.add_typer(runs.app, name="runs", epilog=runs.EXAMPLES)
+app.add_typer(configs.app, name="configs")
+app.add_typer(runs.app, name="runs")

@@ -21,13 +21,24 @@ from openr1.cli.common import (
 EXAMPLES = """Examples:
 
 \b
-  openr1 generate --model runs/my-run --dataset problems.jsonl --num_generations 4
-  openr1 generate --model my-model --dataset problems.jsonl --temperature 0.6 --max_new_tokens 2048 --limit 10
+  openr1 generate --model my-model --dataset problems.jsonl --num-generations 4 --max-new-tokens 2048
+  openr1 generate --model my-model --dataset problems.jsonl --prompt-template template.jinja --limit 10
+  openr1 generate --from runs/RUN --only verify,filter,export --choose shortest
+  openr1 generate --from runs/RUN --only decontaminate,export --against math_500,aime_2024
   openr1 generate my.yaml                        the generate section of a recipe
+  openr1 sft RECIPE --dataset runs/RUN/dataset   train on what was exported
 
-Sampling is with transformers, in this process's child, on this machine; servers, verification and export
-of training data come with a later version. The same command continues; finished samples are kept.
+After sampling: verify, filter, decontaminate (with --against), export to RUN/dataset. The same command
+continues; finished samples are kept.
 """
+
+SHORT = {
+    "model": "model_name_or_path",
+    "dataset": "dataset_name",
+    "split": "dataset_split",
+    "config_name": "dataset_config",
+    "from": "from_run",
+}
 
 
 @guarded
@@ -43,11 +54,10 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Sample completions for a dataset's rows into a JSONL file."""
+    """Sample completions for a dataset's rows, verify, filter and export them."""
     from openr1.cli.stage_view import run_stage
     from openr1.services import generate
 
-    renamed = {"model": "model_name_or_path", "dataset": "dataset_name", "split": "dataset_split"}
     plain, asked = asked_from(
         words,
         config=config,
@@ -55,6 +65,6 @@ def command(
         profile=profile,
         simulate=simulate,
         fresh=fresh,
-        renamed=renamed,
+        renamed={**SHORT, **generate.UPSTREAM_NAMES, **{key: key for key in generate.WITHOUT_MEANING}},
     )
     run_stage(generate, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openr1.cli.common import (
     SHORT,
+    AccelerateConfig,
     Config,
     Debug,
     DryRun,
@@ -12,7 +13,11 @@ from openr1.cli.common import (
     Fresh,
     Gpus,
     Json,
+    Master,
     MaxGpuTemp,
+    NodeRank,
+    NodesOption,
+    Processes,
     Profile,
     Quiet,
     SectionName,
@@ -43,6 +48,11 @@ def command(
     config: Config = None,
     section: SectionName = None,
     gpus: Gpus = None,
+    processes: Processes = None,
+    nodes: NodesOption = 1,
+    node_rank: NodeRank = 0,
+    master: Master = None,
+    accelerate_config: AccelerateConfig = None,
     profile: Profile = None,
     simulate: Simulate = None,
     fresh: Fresh = False,
@@ -69,6 +79,11 @@ def command(
         fit=fit,
         force=force,
         max_gpu_temp=max_gpu_temp,
+        processes=processes,
+        nodes=nodes,
+        node_rank=node_rank,
+        master=master,
+        accelerate_config=accelerate_config,
         renamed=SHORT,
     )
     rows, asked = take(asked, "check_rewards")

@@ -21,6 +21,8 @@ WATCHED = (
     ("completions/mean_length", "length"),
     ("mean_token_accuracy", "token acc"),
     ("tokens_per_second", "tok/s"),
+    ("eval_loss", "eval loss"),
+    ("eval_reward", "eval reward"),
 )
 PLAIN_EVERY = 15.0  # seconds between two lines where there is no terminal
 WARM_UP_STEPS = 2  # the first steps are slow (caches, allocation) and not part of the estimate

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from openr1.cli.generate_view import show_generation
 from openr1.cli.live import Live
 from openr1.cli.printer import Printer
-from openr1.cli.stage_view import interval, show_dry_run
+from openr1.cli.scores_view import interval
+from openr1.cli.stage_view import show_dry_run
 from openr1.cli.words import duration, percent
 from openr1.services import pipeline
 from openr1.services.pipeline import PipelineOutcome
@@ -38,6 +40,11 @@ def show(printer: Printer, outcome: PipelineOutcome) -> None:
     """Stage, accuracy with its interval under each eval section, completion length, time."""
     from rich.table import Table
 
+    for part in outcome.outcomes:
+        if "funnel" in part.result:
+            printer.text()
+            printer.text(part.prepared.resolved.name, style="bold")
+            show_generation(printer, part.result)
     times = {o.prepared.resolved.name: o.seconds for o in outcome.outcomes}
     evals = list(dict.fromkeys(score["section"] for score in outcome.scores))
     rows: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}

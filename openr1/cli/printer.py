@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from openr1.errors import Interrupted, OpenR1Error, RecipeErrors
+from openr1.language import translate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +50,7 @@ class Printer:
     def note(self, text: str) -> None:
         """Something worth knowing once; not part of the answer."""
         if not (self.json or self.quiet):
-            self.console(err=True).print(f"• {text}", style="dim", markup=False)
+            self.console(err=True).print(f"• {translate(text)}", style="dim", markup=False)
 
     def error(self, error: OpenR1Error) -> None:
         """What is wrong, where, and what to do."""
@@ -61,12 +62,12 @@ class Printer:
         for problem in problems:
             stopped = isinstance(problem, Interrupted)
             label, style = ("Stopped", "bold yellow") if stopped else ("Error", "bold red")
-            console.print(label, style=style, end="")
-            console.print(f": {problem.what}", markup=False, soft_wrap=True)
+            console.print(translate(label), style=style, end="")
+            console.print(f": {translate(problem.what)}", markup=False, soft_wrap=True)
             if problem.where:
-                console.print(f"  at  {problem.where}", markup=False, soft_wrap=True)
+                console.print(f"  at  {translate(problem.where)}", markup=False, soft_wrap=True)
             if problem.fix:
-                console.print(f"  do  {problem.fix}", markup=False, soft_wrap=True)
+                console.print(f"  do  {translate(problem.fix)}", markup=False, soft_wrap=True)
             for edit in getattr(problem, "edits", ())[1:]:
                 enough = "or" if edit.suffices else "helps"
                 console.print(f"  {enough:<5} {edit.flags}  ({edit.words})", markup=False, soft_wrap=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from openr1.cli.printer import Printer
-from openr1.cli.stage_view import show_scores
+from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, harmless, percent, short
 from openr1.runs.health import Finding
 from openr1.runs.listing import Entry
@@ -41,6 +42,13 @@ def show(found: Report, *, json: bool, quiet: bool) -> None:
     printer.text(f"report: {found.path}")
 
 
+def whole_scores(entry: Entry) -> list[dict[str, Any]]:
+    """Scores that have what the table shows; a broken manifest may lack some of it."""
+    ours = {"model", "task", "interval", "mean_tokens", "truncated"}
+    theirs = {"model", "task", "problems", "protocol", "metrics", "errors", "lighteval_files"}
+    return [s for s in entry.scores if ours <= s.keys()] + [s for s in entry.foreign if theirs <= s.keys()]
+
+
 def _one(printer: Printer, name: str, entry: Entry, stories: Sequence[Story]) -> None:
     time = f" · {duration(entry.seconds)}" if entry.seconds else ""
     printer.text(harmless(f"{name} · {entry.kind} · {entry.state}{time}"), style="bold")
@@ -51,9 +59,8 @@ def _one(printer: Printer, name: str, entry: Entry, stories: Sequence[Story]) ->
             printer.text(f"  {harmless(story.name)}, {story.series.rows:,} rows of metrics")
             _curves(printer, story)
             _health(printer, story.findings)
-    if entry.scores:
-        whole = [s for s in entry.scores if {"model", "task", "mean_tokens", "truncated"} <= s.keys()]
-        show_scores(printer, whole)
+    if whole_scores(entry):
+        show_scores(printer, whole_scores(entry))
     printer.text()
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import typer
 
 from openr1.cli.printer import Printer
-from openr1.cli.stage_view import show_scores
+from openr1.cli.report_view import whole_scores
+from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, gib, harmless, percent
 from openr1.errors import UsageError
 from openr1.runs.listing import Entry
@@ -105,7 +106,7 @@ def show_one(shown: Shown, *, json: bool) -> None:
         _run(printer, run)
     page = entry.path / PAGE
     _line(printer, "report", str(page) if page.exists() else f"openr1 report {entry.path}")
-    whole = [s for s in entry.scores if {"model", "task", "mean_tokens", "truncated"} <= s.keys()]
+    whole = whole_scores(entry)
     if whole:
         printer.text()
         show_scores(printer, whole)

@@ -8,7 +8,8 @@ from typing import Any
 
 from openr1.cli.live import Live
 from openr1.cli.printer import Printer
-from openr1.cli.words import duration, harmless, percent, short
+from openr1.cli.scores_view import show_scores
+from openr1.cli.words import duration, short
 from openr1.services.request import Asked
 from openr1.services.stage import Outcome, Prepared, execute
 
@@ -82,7 +83,7 @@ def _written(stage: str) -> str:
         "sft": "metrics.jsonl, checkpoints/, model/",
         "grpo": "metrics.jsonl, samples/, checkpoints/, model/",
         "eval": "samples/, results.json",
-        "generate": "samples/, samples.jsonl",
+        "generate": "samples/, samples.jsonl, sampling.json, verdicts.jsonl, selection.jsonl, dataset/",
     }
     return f"{always}, {more[stage]}"
 
@@ -118,44 +119,12 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
     if "scores" in outcome.result:
         show_scores(printer, outcome.result["scores"])
     elif "file" in outcome.result:
-        result = outcome.result
-        printer.text(
-            f"{result['samples']:,} completions of {result['rows']:,} rows, "
-            f"{result['mean_tokens']:.0f} tokens on average, {percent(result['truncated'])} cut off"
-        )
-        printer.text(f"  {result['file']}")
+        from openr1.cli.generate_view import show_generation
+
+        show_generation(printer, outcome.result)
     else:
         last = outcome.result.get("last", {})
         shown = ", ".join(f"{key} {short(value)}" for key, value in last.items() if value is not None)
         printer.text(f"{outcome.result.get('steps')} steps in {duration(outcome.seconds)}: {shown}")
         printer.text(f"model: {outcome.prepared.run.model}")
         printer.text(f"next:  openr1 eval TASK --model {outcome.prepared.run.path}", style="dim")
-
-
-def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("model", "task"):
-        table.add_column(column, overflow="fold")
-    for column in ("accuracy", "95 % interval", "mean length", "cut off", "samples"):
-        table.add_column(column, justify="right")
-    for score in scores:
-        table.add_row(
-            Text(harmless(score["model"])),
-            Text(harmless(score["task"])),
-            percent(score["accuracy"]),
-            interval(score),
-            f"{score['mean_tokens']:.0f} tokens",
-            percent(score["truncated"]),
-            f"{score['problems']:,} × {score['samples']}",
-        )
-    printer.table(table)
-    for protocol in dict.fromkeys(score["protocol"] for score in scores):
-        printer.text(f"protocol: {harmless(protocol)}", style="dim")
-
-
-def interval(score: dict[str, Any]) -> str:
-    low, high = score["interval"]
-    return f"{100 * low:.1f} – {100 * high:.1f}"

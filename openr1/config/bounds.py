@@ -54,8 +54,13 @@ def out_of_bounds(key: str, value: object) -> str | None:
     if key not in BOUNDS or isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     low, high = BOUNDS[key]
-    if low <= value <= high:
-        return None
+    return None if low <= value <= high else f"must be {bounds_in_words(key)}, not {value:g}"
+
+
+def bounds_in_words(key: str) -> str:
+    """`"top_p"` -> "above 0 and at most 1"; empty where any number will do."""
+    if key not in BOUNDS:
+        return ""
+    low, high = BOUNDS[key]
     least = "above 0" if low == math.ulp(0.0) else f"{low:g} or more"
-    most = "" if high == math.inf else f" and at most {high:g}"
-    return f"must be {least}{most}, not {value:g}"
+    return least if high == math.inf else f"{least} and at most {high:g}"

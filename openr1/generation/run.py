@@ -1,107 +1,253 @@
-"""One generation, top to bottom: rows in, completions into a ledger, `samples.jsonl` out."""
+"""One generation, top to bottom: sample, verify, filter, decontaminate, export; each step leaves its file."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from openr1.data import tiny_task
-from openr1.data.columns import PROMPT_NAMES, as_messages, find_column
-from openr1.data.load import rows_of
-from openr1.data.model_source import model_files
-from openr1.errors import RecipeError
+from openr1.data.columns import Row
+from openr1.generation import evaluation_sets
+from openr1.generation.card import card
+from openr1.generation.decontaminate import Hit, Index, summary
+from openr1.generation.export import export, push
+from openr1.generation.layouts import Chosen
+from openr1.generation.samples import SampleSet
+from openr1.generation.select import Funnel, Rules, Selected, select
+from openr1.generation.steps import asked_steps
+from openr1.generation.verify import can_verify, read_verdicts, verify
 from openr1.runs.child import Child
-from openr1.runs.files import write_whole
-from openr1.sampling.draw import choose_threads, draw
-from openr1.sampling.ledger import Ledger
-from openr1.sampling.requests import Request, SamplingParams
-from openr1.sampling.transformers_backend import TransformersSampler
+from openr1.runs.files import read_lines, write_json, write_whole
 
-BUILTIN_ROWS = 100
+VERDICTS, SELECTION, CONTAMINATION = "verdicts.jsonl", "selection.jsonl", "contamination.jsonl"
+RULES = ("truncated", "complete", "pass_rate_min", "pass_rate_max", "truncated_as", "choose")
+EXCERPT = 300  # characters of a problem that the evidence shows
 
 
 def generate(child: Child) -> dict[str, Any]:
-    """Sample what resolved.yaml names; every row with its completions goes to `samples.jsonl`.
+    """Do what resolved.yaml names; see `Generation` for the files.
 
     Returns:
-        rows, samples, mean_tokens, truncated (share), and the file.
+        rows, samples, mean_tokens, truncated (share), file, steps, funnel; and, for the steps done, verdicts,
+        contamination, dataset (the exported folder), exported (rows per layout), hub (address).
     """
-    values = child.values
-    child.interruptible = False
-    child.events.send("phase", name="loading data")
-    rows, column = source_rows(values)
-    requests = [
-        Request(number, index, tuple(as_messages(row[column], values["system_prompt"])))
-        for number, row in enumerate(rows)
-        for index in range(values["num_generations"])
-    ]
-    child.check_stop()
-    child.events.send("phase", name="loading the model")
-    source = model_files(child.config["plan"]["model"], values["seed"], child.run.path)
-    sampler = TransformersSampler(
-        source,
-        dtype=values["dtype"],
-        revision=values["model_revision"],
-        trust_remote_code=values["trust_remote_code"],
-    )
-    child.events.send("start", total=len(requests), done=0, unit="sample")
-
-    def on_batch(done: int, tokens: int, seconds: float) -> None:
-        child.events.send("progress", done=done, tokens=tokens, seconds=seconds)
-        child.check_stop()
-
-    choose_threads(sampler, requests, child.run.path, values["threads"], child.config["plan"]["cores"])
-    limit = min(values["max_new_tokens"], (sampler.context or values["max_new_tokens"] + 1) - 1)
-    drawn = draw(
-        sampler,
-        requests,
-        SamplingParams(values["temperature"], values["top_p"], values["top_k"], limit, values["seed"]),
-        Ledger(child.run.samples / "ledger.jsonl"),
-        model=sampler.fingerprint,
-        batch_size=values["batch_size"],
-        on_batch=on_batch,
-    )
-    return _export(child, rows, drawn.rows)
+    child.interruptible = False  # every file is written between two looks at `check_stop`
+    return Generation(child).run()
 
 
-def source_rows(values: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
-    """The dataset's rows, and the column that holds the prompt."""
-    name, limit = values["dataset_name"], values["limit"]
-    if tiny_task.is_builtin(name):
-        spec = tiny_task.parse_task(name)
-        return list(tiny_task.grpo_rows(spec, values["seed"], limit or BUILTIN_ROWS)), "prompt"
-    raw = rows_of(name, values["dataset_config"], values["dataset_split"])
-    if len(raw) == 0:
-        raise RecipeError("the dataset is empty", where=name)
-    try:
-        column = find_column(
-            raw.column_names, PROMPT_NAMES, values["prompt_column"], "prompt", "prompt_column"
-        )
-    except RecipeError as error:
-        error.where = name
-        raise
-    return list(raw.select(range(min(limit or len(raw), len(raw))))), column
+class Generation:
+    """A run of the generate stage: the samples it works on, and the folder its steps write to.
 
+    `verdicts.jsonl`, `selection.jsonl` and `contamination.jsonl` are looked for in the run's own folder, and
+    then in that of the run it takes its samples from: `--only export` exports what that run selected.
+    """
 
-def _export(child: Child, rows: list[dict[str, Any]], samples: list[dict[str, Any]]) -> dict[str, Any]:
-    by_row: dict[int, list[dict[str, Any]]] = {}
-    for sample in samples:
-        by_row.setdefault(sample["row"], []).append(sample)
-    target = child.run.path / "samples.jsonl"
-    lines = [
-        {
-            **row,
-            "generations": [s["text"] for s in by_row[number]],
-            "finish_reasons": [s["finish_reason"] for s in by_row[number]],
-            "tokens": [s["tokens"] for s in by_row[number]],
+    def __init__(self, child: Child) -> None:
+        self.child, self.values, self.folder = child, child.values, child.run.path
+        self.taken = child.config["plan"].get("samples")
+        self.funnel = Funnel()
+        self.result: dict[str, Any] = {}
+
+    def run(self) -> dict[str, Any]:
+        """All steps in order."""
+        self.samples = self._samples()
+        self.facts = self.samples.facts
+        self.columns: list[str] = self.facts["columns"]
+        verifiable = can_verify(self.columns, self.values["solution_column"])
+        steps = asked_steps(self.values, can_verify=verifiable)
+        if self.values["only"] is None and not verifiable:
+            self._say("no column holds a gold answer: nothing is verified, and every completion is kept")
+        self._begin(steps)
+        for step in steps:
+            self.child.check_stop()
+            getattr(self, f"_{step}")()
+        self.result["funnel"] = self.funnel.steps
+        write_json(self.folder / "funnel.json", self.result)
+        return self.result
+
+    def _samples(self) -> SampleSet:
+        if self.taken:
+            return SampleSet(Path(self.taken))
+        from openr1.generation.sample import sample
+
+        return sample(self.child)
+
+    def _begin(self, steps: list[str]) -> None:
+        rows, samples = self.facts["rows"], self.facts["samples"]
+        self.funnel.add("sampled", rows, samples, cut_off=self.facts["truncated_samples"])
+        self.result |= {
+            "rows": rows,
+            "samples": samples,
+            "mean_tokens": self.facts["tokens"] / samples if samples else 0.0,
+            "truncated": self.facts["truncated_samples"] / samples if samples else 0.0,
+            "file": str(self.samples.path),
+            "steps": steps,
         }
-        for number, row in enumerate(rows)
-    ]
-    write_whole(target, "".join(json.dumps(x, ensure_ascii=False, default=str) + "\n" for x in lines))
+
+    def _verify(self) -> None:
+        self.child.events.send("start", total=self.facts["rows"], done=0, unit="problem")
+
+        def on_chunk(done: int, counts: Counter[str]) -> None:
+            judged = sum(counts.values())
+            right = counts["right"] / judged if judged else 0.0
+            self.child.events.send(
+                "progress", done=done, phase="verifying", metrics={"rewards/accuracy/mean": right}
+            )
+            self.child.check_stop()
+
+        counts = verify(
+            self.samples.problems(),
+            self.folder / VERDICTS,
+            columns=self.columns,
+            solution_column=self.values["solution_column"],
+            reward_funcs=self.values["reward_funcs"],
+            on_chunk=on_chunk,
+        )
+        self.result["verdicts"] = dict(counts.most_common())
+        self.funnel.add("verified", self.facts["rows"], self.facts["samples"], verdicts=dict(counts))
+
+    def _filter(self) -> None:
+        self.child.events.send("phase", name="filtering")
+        rules = self._rules()
+        verdicts = read_verdicts(self._found(VERDICTS))
+        selections = [select(p, verdicts.get(p.row), rules) for p in self.samples.problems()]
+        self.funnel.count(selections)
+        _write_lines(self.folder / SELECTION, [selection.as_line() for selection in selections])
+
+    def _rules(self) -> Rules:
+        values = self.values
+        verified = self._found(VERDICTS).exists()
+        keep: Any = values["keep"] or ("right" if verified and values["choose"] != "majority" else "any")
+        return Rules(
+            keep=keep,
+            min_tokens=values["min_completion_tokens"],
+            max_tokens=values["max_completion_tokens"],
+            **{key: values[key] for key in RULES},
+        )
+
+    def _decontaminate(self) -> None:
+        self.child.events.send("phase", name="loading evaluation sets")
+        against = self.values["against"] or list(evaluation_sets.UPSTREAM)
+        sets = evaluation_sets.load_sets(against)
+        index = Index(sets, self.values["ngram_size"], self.values["match"])
+        self.child.events.send("phase", name="comparing with evaluation sets")
+        found: dict[int, list[Hit]] = {}
+        lines = []
+        for problem in self.samples.problems():
+            text = prompt_text(problem.columns, self.facts["prompt_column"])
+            if index.is_contaminated(text):
+                found[problem.row] = index.hits(text)
+                lines.append(_evidence(problem.row, text, found[problem.row], sets))
+        _write_lines(self.folder / CONTAMINATION, lines)
+        report = {
+            "problems": len(found),
+            "ngram_size": self.values["ngram_size"],
+            "match": self.values["match"],
+            "sets": {name: len(items) for name, items in sets.items()},
+            **summary(list(found.values())),
+        }
+        write_json(self.folder / "contamination.json", report)
+        self.result["contamination"] = report
+        kept = [line for line in self._selection().values() if line["chosen"] and line["row"] not in found]
+        self.funnel.add("not contaminated", len(kept), sum(len(line["chosen"]) for line in kept))
+
+    def _export(self) -> None:
+        self.child.events.send("phase", name="exporting")
+        selection, contaminated = self._selection(), self._contaminated()
+        verdicts = read_verdicts(self._found(VERDICTS))
+
+        def problems() -> Iterator[Chosen]:
+            for problem in self.samples.problems():
+                line = selection[problem.row]
+                if line["chosen"] and problem.row not in contaminated:
+                    yield Chosen(
+                        problem,
+                        verdicts.get(problem.row),
+                        line["chosen"],
+                        line["pass_rate"],
+                        self.facts["prompt_column"],
+                        self.values["messages_prompt"] == "problem",
+                        self.facts["model"],
+                    )
+
+        report = self._found("contamination.json")
+        compared = json.loads(report.read_text(encoding="utf-8")) if report.exists() else None
+        folder = self.folder / "dataset"
+        counts = export(
+            problems,
+            self.values["layouts"],
+            folder,
+            lambda counts: card(self.facts, self._said_rules(), self.funnel.steps, counts, compared),
+        )
+        if contaminated and "decontaminate" not in self.result["steps"]:
+            left = [x for x in selection.values() if x["chosen"] and x["row"] not in contaminated]
+            self.funnel.add(
+                "not contaminated (found earlier)", len(left), sum(len(x["chosen"]) for x in left)
+            )
+        self.result["exported"] = counts
+        if not counts:
+            self._say(
+                "no completion is left, so nothing is exported; the counts say where they were lost: "
+                f"openr1 generate --from {self.folder} --only filter,export with a looser rule"
+            )
+            return
+        self.result["dataset"] = str(folder)
+        first = self.values["layouts"][0]
+        self.funnel.add(f"exported ({first})", sum(1 for _ in problems()), counts[first])
+        if self.values["hub_dataset_id"]:
+            self.result["hub"] = push(
+                folder, self.values["hub_dataset_id"], self.values["private"], self._say
+            )
+
+    def _said_rules(self) -> dict[str, Any]:
+        """The rules in force, for the card."""
+        rules = vars(self._rules())
+        return {key: value for key, value in rules.items() if value is not None}
+
+    def _selection(self) -> dict[int, Row]:
+        """What is chosen of each problem, by row; everything, where nothing was filtered."""
+        path = self._found(SELECTION)
+        if path.exists():
+            return {line["row"]: line for line in read_lines(path)}
+        plain = (
+            Selected(p.row, [("all", list(range(len(p.generations))))], None) for p in self.samples.problems()
+        )
+        return {selected.row: selected.as_line() for selected in plain}
+
+    def _contaminated(self) -> set[int]:
+        return {line["row"] for line in read_lines(self._found(CONTAMINATION))}
+
+    def _found(self, name: str) -> Path:
+        """A step's file: this run's, else that of the run the samples are from."""
+        own = self.folder / name
+        return Path(self.taken) / name if self.taken and not own.exists() else own
+
+    def _say(self, text: str) -> None:
+        self.child.events.send("notice", text=text)
+
+
+def prompt_text(columns: Row, prompt_column: str) -> str:
+    """The problem as text: of a conversation the last user turn."""
+    value = columns[prompt_column]
+    if isinstance(value, list):
+        turns = [str(m.get("content")) for m in value if isinstance(m, dict) and m.get("role") == "user"]
+        return turns[-1] if turns else ""
+    return str(value)
+
+
+def _evidence(row: int, text: str, hits: list[Hit], sets: dict[str, list[str]]) -> dict[str, Any]:
+    """One line of contamination.jsonl."""
     return {
-        "rows": len(rows),
-        "samples": len(samples),
-        "mean_tokens": sum(s["tokens"] for s in samples) / len(samples),
-        "truncated": sum(s["finish_reason"] == "length" for s in samples) / len(samples),
-        "file": str(target),
+        "row": row,
+        "problem": text[:EXCERPT],
+        "hits": [
+            {"set": h.set, "item": h.item, "ngram": h.ngram, "test_problem": sets[h.set][h.item][:EXCERPT]}
+            for h in hits
+        ],
     }
+
+
+def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
+    write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -133,9 +133,8 @@ def _rule(entry: dict[str, Any]) -> Rule:
         kinds = [condition.below, condition.above, condition.within]
         if sum(k is not None for k in kinds) + condition.not_finite != 1 or condition.of not in _REFERENCES:
             raise ValueError(f"rule {entry['id']}: {condition}")
-    lists: dict[str, Any] = {
-        key: tuple(entry.pop(key)) for key in ("stages", "unless", "excluding") if key in entry
-    }
+    listed = [key for key in ("stages", "unless", "excluding") if key in entry]
+    lists: dict[str, Any] = {key: tuple(entry.pop(key)) for key in listed}
     texts = {key: " ".join(entry.pop(key).split()) for key in ("seen", "expected", "advice", "source")}
     return Rule(conditions=conditions, **{**lists, **texts, **entry})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def parent_of(recipe: Recipe, section: Section) -> Section | None:
-    """The training section whose result this training section starts from; None for the first.
+    """The training section whose result this training or generate section starts from; None for the first.
 
     Raises:
         RecipeError: `from:` names a section that is not there, comes later, or trains nothing.
@@ -43,7 +43,35 @@ def parent_of(recipe: Recipe, section: Section) -> Section | None:
     )
 
 
-def starts_elsewhere(section: Section, overrides: dict[str, object]) -> bool:
+def data_from(recipe: Recipe, section: Section, resolved: Resolved) -> Section | None:
+    """The generate section whose export this training section learns from (`dataset_name: {from: NAME}`).
+
+    Raises:
+        RecipeError: it names no generate section before this one.
+    """
+    named = resolved["dataset_name"] if section.stage in TRAINING_STAGES else None
+    if not isinstance(named, dict):
+        return None
+    earlier = [s for s in recipe.sections[: recipe.sections.index(section)] if s.stage == "generate"]
+    for candidate in earlier:
+        if candidate.name == named["from"]:
+            return candidate
+    raise RecipeError(
+        f"`from: {named['from']}` names no generate section before this one",
+        where=resolved.where("dataset_name"),
+        fix=f"earlier generate sections: {', '.join(s.name for s in earlier) or 'none'}",
+    )
+
+
+def builds_on(
+    recipe: Recipe, section: Section, resolved: Resolved, overrides: Mapping[str, object]
+) -> list[Section]:
+    """The sections whose results a training or generate section takes: its model's, then its data's."""
+    model = None if starts_elsewhere(section, overrides) else parent_of(recipe, section)
+    return [found for found in (model, data_from(recipe, section, resolved)) if found is not None]
+
+
+def starts_elsewhere(section: Section, overrides: Mapping[str, object]) -> bool:
     """True when a person gave this very section its model; a shared model is the first section's."""
     return MODEL in section.values or MODEL in overrides
 
@@ -56,6 +84,33 @@ def start_from(resolved: Resolved, parent: Resolved, run: RunFolder) -> Resolved
         settings={**resolved.settings, MODEL: setting},
         parents={**resolved.parents, parent.name: parent.hash},
     )
+
+
+def learn_from(resolved: Resolved, source: Resolved, run: RunFolder) -> Resolved:
+    """The section with the export of a generate section as its dataset."""
+    setting = Setting(str(run.path / "dataset"), Origin("pipeline", f"export of section {source.name}"))
+    return replace(
+        resolved,
+        settings={**resolved.settings, "dataset_name": setting},
+        parents={**resolved.parents, source.name: source.hash},
+    )
+
+
+def take(resolved: Resolved, source: Resolved, run: RunFolder) -> Resolved:
+    """The section with the result of one that it builds on, model or data."""
+    taken = learn_from if source.stage == "generate" else start_from
+    return taken(resolved, source, run)
+
+
+def check_exported(resolved: Resolved) -> None:
+    """Raises RecipeError when the generate section that this one learns from has exported nothing."""
+    origin = resolved.settings["dataset_name"].origin if "dataset_name" in resolved.settings else None
+    if origin and origin.kind == "pipeline" and not Path(str(resolved["dataset_name"])).is_dir():
+        raise RecipeError(
+            f"the {resolved.name} section learns from a generate section that has exported nothing",
+            where=str(Path(str(resolved["dataset_name"])).parent),
+            fix="its counts say where everything was lost; loosen that rule",
+        )
 
 
 def finished_run(recipe: str, section: str, hash_: str) -> RunFolder | None:
@@ -82,6 +137,12 @@ def need_finished(recipe: Recipe, parent: Resolved, section: Section) -> RunFold
         UsageError: it is not there; says how to make it.
     """
     run = finished_run(recipe.name, parent.name, parent.hash)
+    if run is None and parent.stage == "generate":
+        raise UsageError(
+            f"the {section.name} section learns from the {parent.name} section, which has not finished",
+            where=str(recipe.path),
+            fix=f"openr1 generate {recipe.path}   or all at once: openr1 pipeline {recipe.path}",
+        )
     if run is None:
         raise UsageError(
             f"the {section.name} section starts from the {parent.name} section's model, "
@@ -91,6 +152,34 @@ def need_finished(recipe: Recipe, parent: Resolved, section: Section) -> RunFold
             f"or another start: --{MODEL} MODEL",
         )
     return run
+
+
+def check_data(resolved: Resolved) -> None:
+    """What a training section learns from: one dataset, or a mixture that makes sense.
+
+    Raises:
+        RecipeError: neither, both, or one that cannot be meant.
+    """
+    from openr1.data.mixture import mixture_of
+
+    try:
+        mixture = mixture_of(resolved.values)
+    except RecipeError as error:
+        key = str(error.where or "").partition("[")[0].partition(".")[0]
+        if key in resolved.settings:
+            error.where = f"{resolved.where(key)}, {error.where}"
+        raise
+    if mixture is None:
+        if not resolved["dataset_name"]:
+            raise RecipeError(
+                "no dataset is named", where=resolved.recipe, fix="set dataset_name, or --dataset_name"
+            )
+        if resolved.settings["dataset_name"].origin.kind != "pipeline":  # which may have yet to be made
+            check_dataset(resolved["dataset_name"], resolved.where("dataset_name"))
+        return
+    for part in mixture.parts:
+        key = "datasets" if resolved["datasets"] else "dataset_mixture"
+        check_dataset(part.name, resolved.where(key))
 
 
 def check_dataset(name: str | None, where: str) -> None:

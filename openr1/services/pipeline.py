@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from openr1.runs import manifest
 from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate
 from openr1.services.evaluate import models_of, prepare_eval
+from openr1.services.generate import prepare_generate, with_default_dataset
 from openr1.services.hw_profile import the_machine
-from openr1.services.lineage import MODEL, parent_of, start_from, starts_elsewhere
+from openr1.services.lineage import MODEL, builds_on, check_exported, parent_of, take
 from openr1.services.recipes import check_section_names, default_recipe, overrides_for
 from openr1.services.report import leave
 from openr1.services.request import Asked, Listener
@@ -97,6 +99,7 @@ def run(asked: Asked, listen: Listener) -> PipelineOutcome:
     outcomes = []
     for prepared in plan.sections:
         try:
+            check_exported(prepared.resolved)
             outcomes.append(execute(prepared, listen))
         except OpenR1Error:
             leave(plan.run.path, listen)
@@ -136,7 +139,7 @@ def _resolve(recipe: Recipe, section: Section, asked: Asked) -> Resolved:
 def _overrides(recipe: Recipe, section: Section, asked: Asked) -> dict[str, tuple[Any, str]]:
     """A section's overrides. `--model_name_or_path` is the start of the whole chain, as the shared key is."""
     mine = {k: v for k, v in asked.overrides.items() if k not in PLACES}
-    if section.stage in TRAINING_STAGES and parent_of(recipe, section) is not None:
+    if section.stage != "eval" and parent_of(recipe, section) is not None:
         mine.pop(MODEL, None)
     return overrides_for(section, mine, keys_of(section.stage), strict=False)
 
@@ -146,14 +149,11 @@ def _chain(recipe: Recipe, resolved: list[Resolved], asked: Asked) -> list[Resol
     done: dict[str, Resolved] = {}
     for section, one in zip(recipe.sections, resolved, strict=True):
         overrides = _overrides(recipe, section, asked)
-        if one.stage in TRAINING_STAGES:
-            elsewhere = starts_elsewhere(section, dict(overrides))
-            parent = None if elsewhere else parent_of(recipe, section)
-            builds_on = [parent.name] if parent else []
+        if one.stage == "eval":
+            before = [s for s in recipe.sections if s.stage in TRAINING_STAGES and s.name in done]
         else:
-            trained = [s.name for s in recipe.sections if s.stage in TRAINING_STAGES and s.name in done]
-            builds_on = trained if one.stage == "eval" else []
-        done[one.name] = replace(one, parents={name: done[name].hash for name in builds_on})
+            before = builds_on(recipe, section, one, overrides)
+        done[one.name] = replace(one, parents={s.name: done[s.name].hash for s in before})
     return list(done.values())
 
 
@@ -198,26 +198,29 @@ def _prepare(
             fix="start over with --fresh, or choose another --output_dir",
         )
     if one.stage in TRAINING_STAGES:
-        shape_of = str(one[MODEL]) if one.parents and one[MODEL] else None
-        for parent in one.parents:
-            one = start_from(one, by_name[parent], RunFolder(run.path / parent))
+        trained_before = any(by_name[parent].stage in TRAINING_STAGES for parent in one.parents)
+        shape_of = str(one[MODEL]) if trained_before and one[MODEL] else None
+        one = _taken(one, by_name, run)
         return prepare_section(one, here, machine, asked, shape_of=shape_of)
+    if one.stage == "generate":
+        one = with_default_dataset(_taken(one, by_name, run))
+        return prepare_generate(one, here, machine, asked, to_come=bool(one.parents))
     if one.stage == "eval":
         trained = []
         for name in one.parents:
-            before = by_name[name]
-            for parent in before.parents:
-                before = start_from(before, by_name[parent], RunFolder(run.path / parent))
+            before = _taken(by_name[name], by_name, run)
             trained.append((name, before, str(RunFolder(run.path / name).model)))
-        if not trained:
-            raise RecipeError(
-                f"the {one.name} section comes before any training section",
-                where=recipe.place(section.line),
-                fix="put it behind, or evaluate one model: openr1 eval TASK --model MODEL",
-            )
-        return prepare_eval(one, models_of(one, trained), here, machine, asked)
+        if trained:
+            return prepare_eval(one, models_of(one, trained), here, machine, asked)
     raise RecipeError(
-        f"the {one.name} section is a generate section; pipelines run sft, grpo and eval in this version",
+        f"the {one.name} section comes before any training section",
         where=recipe.place(section.line),
-        fix=f"openr1 generate {recipe.path}",
+        fix="put it behind, or evaluate one model: openr1 eval TASK --model MODEL",
     )
+
+
+def _taken(one: Resolved, by_name: Mapping[str, Resolved], run: RunFolder) -> Resolved:
+    """A section with the results of those it builds on."""
+    for parent in one.parents:
+        one = take(one, by_name[parent], RunFolder(run.path / parent))
+    return one

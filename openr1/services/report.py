@@ -176,10 +176,7 @@ def _pair(where: str, names: tuple[str, str], first: Scored, second: Scored) -> 
     if protocols[0] != protocols[1]:
         return Pair(where, *names, why_not=f"not asked alike: {protocols[0]} / {protocols[1]}")
     try:
-        scores = [
-            problem_scores(graded_file(run.path, str(score.get("model")), str(score.get("task"))))
-            for run, score in (first, second)
-        ]
+        scores = [problem_scores(graded_file(run.path, score)) for run, score in (first, second)]
     except OSError as error:
         return Pair(where, *names, why_not=f"the samples cannot be read: {error.strerror}")
     if not all(scores):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,24 +18,33 @@ from openr1.config.resolve import Resolved, as_dict, resolve
 from openr1.config.schema import FLAT_REWARD_PARAMETERS
 from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError, UsageError
 from openr1.hardware import Machine
-from openr1.launch import command, supervise
+from openr1.launch import command
 from openr1.runs import manifest, resolved_file
 from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate, locked, refuse_other
+from openr1.services import slurm
+from openr1.services.accounts import check_accounts, give_way, named_target
+from openr1.services.launching import launch, together
 from openr1.services.lineage import (
     MODEL,
-    check_dataset,
+    builds_on,
+    check_data,
+    check_exported,
     check_model,
     finished_run,
     need_finished,
-    parent_of,
-    start_from,
-    starts_elsewhere,
+    take,
     untrained,
 )
-from openr1.services.recipes import check_section_names, overrides_for, recipe_for, section_of
+from openr1.services.recipes import (
+    as_many_gpus,
+    check_section_names,
+    overrides_for,
+    recipe_for,
+    section_of,
+)
 from openr1.services.report import Refresh, leave
-from openr1.services.request import Asked, Listener
+from openr1.services.request import Asked, Listener, Nodes
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class Prepared:
     command: command.Command
     machine: Machine
     notices: tuple[str, ...] = ()
+    nodes: Nodes = Nodes()
 
     def as_dict(self) -> dict[str, Any]:
         """The dry run as JSON."""
@@ -82,26 +93,32 @@ class Outcome:
 
 def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
     """Prepare the section that `openr1 sft` or `openr1 grpo` runs. Writes nothing."""
+    machine = together(machine, asked.nodes)
     recipe, said = recipe_for(stage, asked, machine)
     check_section_names(recipe, asked.overrides)
     section = section_of(recipe, stage, asked.section)
+    asked, about_gpus = as_many_gpus(section, asked, machine)
     overrides = overrides_for(section, asked.overrides, keys_of(stage), strict=True)
     resolved = resolve(recipe, section, overrides=overrides)
     shape_of, notices = None, [said] if said else []
-    if stage in TRAINING_STAGES and not starts_elsewhere(section, dict(overrides)):
-        parent = parent_of(recipe, section)
-        if parent is not None:
-            before, done = _finished_parent(recipe, parent, asked)
-            if done is None and asked.dry_run:
-                notices.append(f"section {before.name}, from which this one starts, is not trained yet")
-                shape_of, done = str(resolved[MODEL]), untrained(recipe, before)
-            resolved = start_from(resolved, before, done or need_finished(recipe, before, section))
+    if section.old:
+        resolved, about_accounts = give_way(resolved)
+        resolved = replace(resolved, notices=(*resolved.notices, *about_gpus, *about_accounts))
+    for parent in builds_on(recipe, section, resolved, overrides):
+        before, done = finished_parent(recipe, parent, asked)
+        if done is None and asked.dry_run:
+            notices.append(f"section {before.name}, from which this one starts, is not trained yet")
+            shape_of = str(resolved[MODEL]) if parent.stage in TRAINING_STAGES else shape_of
+            done = untrained(recipe, before)
+        resolved = take(resolved, before, done or need_finished(recipe, before, section))
+    if not asked.dry_run:
+        check_exported(resolved)
     run = locate_run(recipe, resolved, asked)
     prepared = prepare_section(resolved, run, machine, asked, shape_of=shape_of)
     return replace(prepared, notices=(*notices, *prepared.notices))
 
 
-def _finished_parent(recipe: Recipe, parent: Section, asked: Asked) -> tuple[Resolved, RunFolder | None]:
+def finished_parent(recipe: Recipe, parent: Section, asked: Asked) -> tuple[Resolved, RunFolder | None]:
     """The parent and its finished run: one with the same overrides, else one with its own alone.
 
     `openr1 sft R --seed 1` and `openr1 grpo R --seed 1` belong together, but `--learning_rate 1e-5` given
@@ -117,14 +134,11 @@ def _finished_parent(recipe: Recipe, parent: Section, asked: Asked) -> tuple[Res
 
 
 def resolved_chain(recipe: Recipe, section: Section, asked: Asked) -> Resolved:
-    """A training section resolved with its ancestors' hashes, as a run of it was named."""
+    """A training or generate section resolved with its ancestors' hashes, as a run of it was named."""
     overrides = overrides_for(section, asked.overrides, keys_of(section.stage), strict=False)
     resolved = resolve(recipe, section, overrides=overrides)
-    parent = None if starts_elsewhere(section, dict(overrides)) else parent_of(recipe, section)
-    if parent is None:
-        return resolved
-    before = resolved_chain(recipe, parent, asked)
-    return replace(resolved, parents={**resolved.parents, before.name: before.hash})
+    before = [resolved_chain(recipe, s, asked) for s in builds_on(recipe, section, resolved, overrides)]
+    return replace(resolved, parents={**resolved.parents, **{b.name: b.hash for b in before}})
 
 
 def locate_run(recipe: Recipe, resolved: Resolved, asked: Asked, within: Path | None = None) -> RunFolder:
@@ -156,6 +170,7 @@ def prepare_section(
         shape_of: a model of the same shape, where the model itself is the result of a section to come.
     """
     if resolved.stage in TRAINING_STAGES:
+        resolved = named_target(resolved)
         resolved, plan, notices = _plan_training(resolved, run, machine, asked, shape_of)
     else:
         plan, notices = {"machine": _machine_key(machine)}, []
@@ -163,8 +178,8 @@ def prepare_section(
     if asked.max_gpu_temp:
         plan["max_gpu_temp"] = asked.max_gpu_temp
     threads = resolved.values.get("threads")
-    launch = command.local(resolved.stage, run.path, threads)
-    return Prepared(resolved, run, plan, launch, machine, (*resolved.notices, *notices))
+    child = command.local(resolved.stage, run.path, threads)
+    return Prepared(resolved, run, plan, child, machine, (*resolved.notices, *notices), asked.nodes)
 
 
 def _machine_key(machine: Machine) -> str:
@@ -191,11 +206,7 @@ def _plan_training(
         resolved = replace(
             resolved, settings={**resolved.settings, MODEL: replace(resolved.settings[MODEL], value=checked)}
         )
-    if not resolved["dataset_name"] and not resolved["datasets"]:
-        raise RecipeError(
-            "no dataset is named", where=resolved.recipe, fix="set dataset_name, or --dataset_name"
-        )
-    check_dataset(resolved["dataset_name"], resolved.where("dataset_name"))
+    check_data(resolved)
     if resolved.stage == "grpo":
         from openr1.rewards import check_reward_funcs
 
@@ -213,6 +224,7 @@ def _plan_training(
         machine,
         explicit=resolved.explicit,
         gpus=asked.gpus,
+        processes=asked.processes,
         fit=asked.fit,
         force=asked.force,
         calibration=calibration.load(),
@@ -252,8 +264,13 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
         return Outcome(
             prepared, found.get("result") or {}, float(found.get("seconds") or 0), was_finished=True
         )
+    if prepared.nodes.rank > 0:
+        return help_first_node(prepared, listen)
     with locked(run):
         listen({"event": "section", "prepared": prepared, "state": state})
+        different = slurm.mismatch(prepared.plan, os.environ.get("OPENR1_SUBMITTED"))
+        if different:
+            listen({"event": "notice", "text": different})
         resolved_file.write(run.resolved, resolved, prepared.plan)
         attempt = run.next_attempt()
         _begin(prepared, attempt)
@@ -265,7 +282,7 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
             refresh.look(event)
 
         try:
-            result = supervise.run(prepared.command, attempt / "rank-0.log", on_event)
+            result = launch(prepared, attempt, on_event)
         except OpenR1Error as error:
             state = "interrupted" if error.code == 130 else "failed"
             _end(run, state, time.time() - start, error=error.as_dict())
@@ -277,10 +294,22 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
     return Outcome(prepared, result, total)
 
 
+def help_first_node(prepared: Prepared, listen: Listener) -> Outcome:
+    """This node's ranks of a run whose folder the first node keeps."""
+    listen({"event": "section", "prepared": prepared, "state": prepared.run.state})
+    start = time.time()
+    result = launch(prepared, prepared.run.next_attempt(prepared.nodes.rank), listen)
+    return Outcome(prepared, result, time.time() - start)
+
+
 def _learn(prepared: Prepared, result: dict[str, Any]) -> None:
     """Keep predicted and measured peak and step time: the next plan on this machine is corrected by them."""
     from openr1.planning import calibration
 
+    if prepared.resolved.stage == "eval":
+        from openr1.services.evaluate import learn
+
+        learn(prepared, result)
     if prepared.resolved.stage in TRAINING_STAGES and result.get("peak_bytes"):
         seen = calibration.observe(
             prepared.plan,
@@ -310,11 +339,7 @@ def check_launchable(prepared: Prepared) -> None:
     if missing:
         extra = "train" if prepared.resolved.stage in TRAINING_STAGES else prepared.resolved.stage
         raise EnvironmentProblem(f"not installed: {', '.join(missing)}", fix=f'pip install "openr1[{extra}]"')
-    if int(prepared.plan.get("processes") or 1) > 1 or prepared.plan.get("vllm_gpus"):
-        raise EnvironmentProblem(
-            f"this plan needs {prepared.plan['processes']} processes; this version launches one",
-            fix="add --gpus 1 (and use_vllm: false for a served vLLM)",
-        )
+    check_accounts(prepared.resolved)
 
 
 def _begin(prepared: Prepared, attempt: Path) -> None:

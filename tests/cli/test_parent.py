@@ -28,7 +28,7 @@ HEAVY = {
     "lighteval",
     "distilabel",
 }
-COMMANDS = ["pipeline", "sft", "grpo", "eval", "generate", "bench", "hw-profile"]
+COMMANDS = ["pipeline", "sft", "grpo", "eval", "generate", "bench", "hw-profile", "configs"]
 
 # Runs the command in this process and prints the packages it has imported, after its own output.
 PROBE = """
@@ -76,6 +76,8 @@ def test_help_loads_what_typer_loads_and_ourselves(cli: Cli, command: list[str])
         ["generate", "--model", "builtin:tiny-qwen2", "--dry-run"],
         ["hw-profile", "--json"],
         ["bench", "--json"],
+        ["configs", "ls", "--json"],
+        ["configs", "explain", "beta", "tiny.yaml"],
     ],
     ids=" ".join,
 )

@@ -34,6 +34,11 @@ def test_the_completion_script_can_be_shown(cli: Cli, shell: str) -> None:
     assert "_OPENR1_COMPLETE" in done.out
 
 
+def test_help_of_a_group_says_every_command_in_full(cli: Cli) -> None:
+    listed = cli("configs", "--help", COLUMNS="80").out.split("Commands:")[1].split("Examples")[0]
+    assert "..." not in listed and "explain" in listed
+
+
 def test_root_help_says_every_command_in_full(cli: Cli) -> None:
     """80 columns; typer cuts a longer line off with an ellipsis."""
     done = cli("--help", COLUMNS="80")
@@ -45,7 +50,7 @@ def test_root_help_says_every_command_in_full(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     ("word", "said"),
-    [("evl", "Did you mean 'eval'?"), ("hwprofile", "hw-profile"), ("nonsense", "Try 'openr1 --help'")],
+    [("evl", "Did you mean `eval`?"), ("hwprofile", "hw-profile"), ("nonsense", "Commands: pipeline, sft")],
 )
 def test_an_unknown_command_suggests_the_nearest_or_the_help(cli: Cli, word: str, said: str) -> None:
     done = cli(word, code=2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -228,7 +229,9 @@ def _svg(figure: Any, words: str) -> str:
     for axis in figure.axes:
         axis.patch.set_alpha(0)
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(out, format="svg", metadata=nothing)
+    with warnings.catch_warnings():  # of glyphs its font lacks: the page's font draws them
+        warnings.simplefilter("ignore")
+        figure.savefig(out, format="svg", metadata=nothing)
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

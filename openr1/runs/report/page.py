@@ -89,6 +89,7 @@ def render_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) ->
             problems=[p for story in stories for p in story.problems],
             nodes=lineage(entry),
             score_tables=_score_tables(entry.scores),
+            foreign=_foreign(entry),
             pairs=[_pair(p) for p in pairs],
             watched=any(s["trained"] and s["rows"] for s in sections),
             rule_count=len(rules()),
@@ -156,6 +157,7 @@ def render_two(
             ],
             problems=unmatched + [p for _, _, stories in sides for s in stories for p in s.problems],
             score_tables=_score_tables(scores),
+            foreign=[table for _, entry, _ in sides for table in _foreign(entry)],
             pairs=[_pair(p) for p in pairs],
             differences=[_difference(one, other) for one, other in matched],
             sections=sections,
@@ -403,13 +405,34 @@ def _score_tables(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                     "interval": _interval(row),
                     "tokens": _count(row.get("mean_tokens")),
                     "truncated": percent(row["truncated"]) if _is_number(row.get("truncated")) else "–",
+                    "again": f"± {196 * row['other_run']:.1f}" if _is_number(row.get("other_run")) else "–",
                 }
                 for row in rows
             ],
+            "several": any(_is_number(row.get("other_run")) for row in rows),
             "note": _protocol(rows),
         }
         for (section, task), rows in _by_section(scores).items()
     ]
+
+
+def _foreign(entry: Entry) -> list[dict[str, Any]]:
+    """lighteval's own metrics, with its own errors."""
+    return [
+        {
+            "title": f"{score.get('model')} on {score.get('task')} ({score['section']})",
+            "rows": [
+                {"name": name, "value": _four(value), "error": _four(score["errors"].get(name))}
+                for name, value in score["metrics"].items()
+            ],
+            "note": f"taken by lighteval · {score.get('problems')} problems · {score.get('protocol')}",
+        }
+        for score in entry.foreign
+    ]
+
+
+def _four(value: Any) -> str:
+    return f"{value:.4f}" if _is_number(value) else "–"
 
 
 def _intervals(rows: Sequence[dict[str, Any]], name: str) -> str:

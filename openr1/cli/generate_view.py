@@ -1,0 +1,55 @@
+"""The end of a generation: what was kept at every step, what was found, and where it lies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openr1.cli.printer import Printer
+from openr1.cli.words import percent
+
+
+def show_generation(printer: Printer, result: dict[str, Any]) -> None:
+    """Counts at every step, verdicts, contamination, and the files."""
+    printer.text(
+        f"{result['samples']:,} completions of {result['rows']:,} rows, "
+        f"{result['mean_tokens']:.0f} tokens on average, {percent(result['truncated'])} cut off"
+    )
+    if result.get("verdicts"):
+        said = ", ".join(f"{name} {count:,}" for name, count in result["verdicts"].items())
+        printer.text(f"verdicts: {said}")
+    if len(result.get("funnel", ())) > 1:
+        printer.table(_funnel(result["funnel"]))
+    if result.get("contamination"):
+        _show_contamination(printer, result["contamination"])
+    printer.text(f"  {result['file']}")
+    if result.get("dataset"):
+        said = ", ".join(f"{name}: {count:,} rows" for name, count in result["exported"].items())
+        printer.text(f"  {result['dataset']}  ({said})")
+        printer.text(f"next:  openr1 sft RECIPE --dataset {result['dataset']}", style="dim")
+    if result.get("hub"):
+        printer.text(f"  {result['hub']}")
+
+
+def _funnel(steps: list[dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("step")
+    for column in ("problems", "completions", "of all"):
+        table.add_column(column, justify="right")
+    everything = steps[0]["samples"]
+    for step in steps:
+        share = percent(step["samples"] / everything) if everything else "–"
+        table.add_row(step["step"], f"{step['problems']:,}", f"{step['samples']:,}", share)
+    return table
+
+
+def _show_contamination(printer: Printer, found: dict[str, Any]) -> None:
+    with_what = ", ".join(f"{name} {count:,}" for name, count in found["by_set"].items())
+    printer.text(
+        f"{found['problems']:,} problems share {found['ngram_size']} words with a test item"
+        f"{': ' + with_what if with_what else ''} (contamination.jsonl has the evidence)"
+    )
+    for shared in found["most_shared"][:1]:
+        if shared["documents"] > 1:
+            printer.text(f"  most shared, by {shared['documents']:,}: {shared['ngram']}", style="dim")

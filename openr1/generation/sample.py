@@ -1,0 +1,189 @@
+"""Sampling: rows in, completions into the ledger, `samples.jsonl` out. Only this file loads a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from openr1.data.model_source import model_files
+from openr1.errors import RecipeError
+from openr1.generation.samples import OURS, Problem, SampleSet, problem_of
+from openr1.generation.source import Source, backspaces, conversations, open_source
+from openr1.generation.template import PromptTemplate
+from openr1.runs import manifest
+from openr1.runs.child import Child
+from openr1.sampling.draw import choose_threads, draw
+from openr1.sampling.ledger import Ledger
+from openr1.sampling.requests import Request, SamplingParams
+from openr1.sampling.transformers_backend import TransformersSampler
+
+Samples = list[dict[str, Any]]
+
+
+def sample(child: Child) -> SampleSet:
+    """Draw what is missing and write everything down.
+
+    Raises:
+        OpenR1Error: see `open_source`, `conversations` and the backend.
+    """
+    values = child.values
+    made = SampleSet(child.run.path)
+    if made.path.exists():  # only the steps behind it were interrupted
+        return made
+    child.events.send("phase", name="loading data")
+    source = open_source(values)
+    template = PromptTemplate(values["prompt_template"]) if values["prompt_template"] else None
+    sent = conversations(source, template, values["system_prompt"])
+    _say_what_is_odd(child, source, sent)
+    child.check_stop()
+    requests = [
+        Request(number, index, tuple(messages))
+        for number, messages in enumerate(sent)
+        for index in range(values["num_generations"])
+    ]
+    sampler = _load(child)
+    choose_threads(sampler, requests, child.run.path, values["threads"], child.config["plan"]["cores"])
+    params, room = _params(child, sampler, sent)
+    drawn = _draw(child, sampler, requests, params)
+    by_request = {(s["row"], s["index"]): s for s in drawn}
+    if values["truncated"] == "retry":
+        by_request |= _retried(child, sampler, requests, by_request, params, room)
+    facts = _facts(values, source, template, sampler.fingerprint, params)
+    made.write(_problems(source, sent, by_request, values["num_generations"]), facts)
+    return made
+
+
+def _load(child: Child) -> TransformersSampler:
+    values = child.values
+    child.events.send("phase", name="loading the model")
+    return TransformersSampler(
+        model_files(child.config["plan"]["model"], values["seed"], child.run.path),
+        dtype=values["dtype"],
+        revision=values["model_revision"],
+        trust_remote_code=values["trust_remote_code"],
+        batch_size=values["batch_size"],
+    )
+
+
+def _draw(
+    child: Child, sampler: TransformersSampler, requests: Sequence[Request], params: SamplingParams
+) -> Samples:
+    """Samples of the requests, those that the ledger holds included."""
+    child.events.send("start", total=len(requests), done=0, unit="sample")
+
+    def on_batch(done: int, tokens: int, seconds: float) -> None:
+        child.events.send("progress", done=done, tokens=tokens, seconds=seconds)
+        child.check_stop()
+
+    return draw(
+        sampler,
+        requests,
+        params,
+        Ledger(child.run.samples / "ledger.jsonl"),
+        on_batch=on_batch,
+    ).rows
+
+
+def _params(
+    child: Child, sampler: TransformersSampler, sent: Sequence[Sequence[dict[str, str]]]
+) -> tuple[SamplingParams, int | None]:
+    """How to draw, with what the context leaves for a completion, and that room in tokens.
+
+    Raises:
+        RecipeError: the longest prompt alone fills the context.
+    """
+    values = child.values
+    asked, room = values["max_new_tokens"], None
+    if sampler.context is not None:
+        texts = list({sampler.prompt_text(messages) for messages in sent})
+        longest = max(len(ids) for ids in sampler.tokenizer(texts, add_special_tokens=False)["input_ids"])
+        room = sampler.context - longest
+        if room < 1:
+            raise RecipeError(
+                f"the longest prompt ({longest} tokens) fills the model's context ({sampler.context} tokens)",
+                fix="use a model with a longer context, or leave that row out",
+            )
+        if room < asked:
+            child.events.send(
+                "notice",
+                text=f"completions are limited to {room} tokens instead of {asked}: the model's context is "
+                f"{sampler.context} and the longest prompt {longest}",
+            )
+    limit = min(asked, room) if room else asked
+    params = SamplingParams(values["temperature"], values["top_p"], values["top_k"], limit, values["seed"])
+    return params, room
+
+
+def _retried(
+    child: Child,
+    sampler: TransformersSampler,
+    requests: Sequence[Request],
+    samples: dict[tuple[int, int], dict[str, Any]],
+    params: SamplingParams,
+    room: int | None,
+) -> dict[tuple[int, int], dict[str, Any]]:
+    """The samples that were cut off, drawn once more with a larger budget."""
+    cut = [r for r in requests if samples.get((r.row, r.index), {}).get("finish_reason") == "length"]
+    budget = child.values["retry_max_new_tokens"] or 2 * child.values["max_new_tokens"]
+    budget = min(budget, room) if room else budget
+    if not cut or budget <= params.max_new_tokens:
+        return {}
+    child.events.send(
+        "notice", text=f"{len(cut)} samples were cut off; they are drawn again with {budget} new tokens"
+    )
+    drawn = _draw(child, sampler, cut, replace(params, max_new_tokens=budget))
+    return {(s["row"], s["index"]): s for s in drawn}
+
+
+def _problems(
+    source: Source,
+    sent: Sequence[Sequence[dict[str, str]]],
+    samples: dict[tuple[int, int], dict[str, Any]],
+    count: int,
+) -> Iterator[Problem]:
+    for number, row in enumerate(source.rows):
+        mine = [samples[number, index] for index in range(count) if (number, index) in samples]
+        yield problem_of(number, row, sent[number], mine)
+
+
+def _say_what_is_odd(child: Child, source: Source, sent: list[list[dict[str, str]]]) -> None:
+    damaged = backspaces(sent)
+    if damaged:
+        child.events.send(
+            "notice",
+            text=f"{damaged:,} of {len(sent):,} prompts hold a backspace: `\\b` of a \\boxed in a string "
+            "that is not raw; they are sent as they are",
+        )
+    hidden = [name for name in source.columns if name in OURS]
+    if hidden:
+        child.events.send("notice", text=f"columns of the dataset that give way to ours: {', '.join(hidden)}")
+
+
+def _facts(
+    values: dict[str, Any],
+    source: Source,
+    template: PromptTemplate | None,
+    fingerprint: str,
+    params: SamplingParams,
+) -> dict[str, Any]:
+    keys = ("model_revision", "system_prompt", "num_generations", "truncated")
+    return {
+        "model": values["model_name_or_path"],
+        "fingerprint": fingerprint,
+        "dataset": source.name,
+        "dataset_config": values["dataset_config"],
+        "dataset_split": values["dataset_split"],
+        "columns": [name for name in source.columns if name not in OURS],
+        "prompt_column": source.prompt_column,
+        "prompt_template": template.text if template else None,
+        **{key: values[key] for key in keys},
+        "sampling": {
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "top_k": params.top_k,
+            "max_new_tokens": params.max_new_tokens,
+            "seed": params.seed,
+        },
+        "versions": manifest.versions(),
+    }

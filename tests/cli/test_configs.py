@@ -1,0 +1,156 @@
+"""`openr1 configs`: the recipes that come with openr1, and what a key means."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from openr1.config.catalogue import fields_of
+from openr1.config.header import header_of
+from openr1.config.recipe import shipped
+from openr1.config.units import UNITS
+from tests.conftest import Cli
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_shipped_recipe_says_what_it_does_needs_and_how_it_is_started() -> None:
+    for name, path in shipped().items():
+        header = header_of(path)
+        for part in (header.what, header.needs, header.start, header.gives):
+            assert part, (name, header)
+        assert name in header.start
+
+
+def test_a_header_ends_where_the_comment_does(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        "# One.\n# Two.\n#\n# needs    a card\n#          of 12 GB\n#\n# more\nseed: 1\n# needs  no\n"
+    )
+    header = header_of(path)
+    assert (header.what, header.needs, header.start) == ("One. Two.", "a card of 12 GB", "")
+    path.write_text("seed: 1\n")
+    assert header_of(path).what == ""
+
+
+def test_the_list_says_what_fits_where(cli: Cli) -> None:
+    def fits(machine: str) -> dict[str, dict[str, bool | None]]:
+        entries = cli("configs", "ls", "--simulate", machine, "--json").json
+        return {e["name"]: {s["section"]: s["fits"] for s in e["sections"]} for e in entries}
+
+    small, large = fits("RTX 3060"), fits("8xH100")
+    assert set(small) == set(shipped())
+    assert small["qwen0.5b-light"] == {"sft": True, "grpo": True, "eval": True}
+    assert small["qwen-math-7b-simple-rl"]["grpo"] is False
+    assert large["qwen-math-7b-simple-rl"]["grpo"] is True
+    assert all(small["tiny-cpu"].values())
+    words = cli("configs", "ls", "--simulate", "RTX 3060").out
+    assert "qwen0.5b-light" in words and "GiB at least" in words and "1 × RTX 3060" in words
+
+
+def test_show_prints_the_file_and_cp_copies_it(cli: Cli) -> None:
+    text = shipped()["tiny-cpu"].read_text()
+    assert cli("configs", "show", "tiny-cpu").out == text
+    assert "written: tiny-cpu.yaml" in cli("configs", "cp", "tiny-cpu").out
+    assert (cli.folder / "tiny-cpu.yaml").read_text() == text
+    cli("configs", "cp", "tiny-cpu", "mine/new.yaml")
+    assert (cli.folder / "mine/new.yaml").read_text() == text
+    assert not list(cli.folder.rglob("*.part"))
+
+
+def test_a_copy_writes_over_nothing_unless_asked(cli: Cli) -> None:
+    cli.write("my.yaml", "seed: 1\n")
+    done = cli("configs", "cp", "tiny-cpu", "my.yaml", code=2)
+    assert "exists already" in done.err and "--force" in done.err
+    assert (cli.folder / "my.yaml").read_text() == "seed: 1\n"
+    cli("configs", "cp", "tiny-cpu", "my.yaml", "--force")
+    assert "builtin:tiny-qwen2" in (cli.folder / "my.yaml").read_text()
+    assert "my.txt.yaml" in cli("configs", "cp", "tiny-cpu", "my.txt", code=2).err
+
+
+def test_explain_gives_meaning_type_unit_default_and_places(cli: Cli) -> None:
+    found = cli("configs", "explain", "max-completion-length", "--json").json
+    meaning = found["meanings"][0]
+    assert meaning["stages"] == ["grpo"] and meaning["unit"] == "tokens" and meaning["default"] == 512
+    assert meaning["type"] == "a whole number (1 or more) or null"
+    tiny = next(p for p in found["set_in"] if "tiny-cpu.yaml" in p["where"])
+    path, _, line = tiny["where"].rpartition(":")
+    assert "max_completion_length: 64" in Path(path).read_text().splitlines()[int(line) - 1]
+    assert (tiny["section"], tiny["value"]) == ("grpo", 64)
+    both = cli("configs", "explain", "seed", "--json").json
+    assert [m["stages"] for m in both["meanings"]] == [["sft", "grpo"], ["eval", "generate"]]
+
+
+def test_explain_in_a_recipe_tells_the_value_and_its_line(cli: Cli) -> None:
+    cli.write("r.yaml", "seed: 3\nsft:\n  dataset_name: x\n  packing: true\ngrpo:\n  dataset_name: x\n")
+    packing = cli("configs", "explain", "packing", "r.yaml", "--json").json
+    assert packing["in_effect"] == [{"where": "recipe: r.yaml:4", "section": "sft", "value": True}]
+    beta = cli("configs", "explain", "beta", "r.yaml").out
+    assert "in grpo   0.0   (default: TRL)" in beta
+    assert "in sft   3   (recipe: r.yaml:1)" in cli("configs", "explain", "seed", "r.yaml").out
+
+
+def test_migrate_prints_or_writes_a_recipe_that_runs(cli: Cli) -> None:
+    old = ROOT / "tests/config/legacy/grpo-2025-02-simple-rl.yaml"
+    text = cli("configs", "migrate", old).out
+    assert text.startswith("# ") and "\ngrpo:\n" in text
+    assert "written: new.yaml" in cli("configs", "migrate", old, "new.yaml").out
+    assert (cli.folder / "new.yaml").read_text() == text
+    plan = cli("grpo", "new.yaml", "--gpus", 7, "--simulate", "8xH100", "--dry-run", "--json").json
+    same = cli("grpo", old, "--simulate", "8xH100", "--dry-run", "--json").json
+    for key in ("learning_rate", "beta", "num_generations", "global_batch_size", "temperature"):
+        assert plan["values"][key]["value"] == same["values"][key]["value"], key
+    assert cli("configs", "migrate", old, "new.yaml", code=2).err.count("exists already") == 1
+    assert "nothing to migrate" in cli("configs", "migrate", "tiny-cpu", code=2).err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["explain", "lerning_rate"], "did you mean `learning_rate`"),
+        (["explain", "max_seq_length"], "called `max_length` now"),
+        (["explain", "qqqq"], "--dry-run lists the keys"),
+        (["nope"], "Commands: ls, show, cp, explain, migrate"),
+        (["sho", "tiny-cpu"], "Did you mean `show`?"),
+    ],
+)
+def test_what_does_not_exist_is_answered_with_what_does(cli: Cli, words: list[str], said: str) -> None:
+    assert said in " ".join(cli("configs", *words, code=2).err.split())
+
+
+def test_a_recipe_that_is_not_there_names_the_nearest(cli: Cli) -> None:
+    assert "did you mean tiny-cpu?" in cli("configs", "show", "tinycpu", code=3).err
+    assert "there is no command" in cli("sfft", "x", code=2).err
+
+
+def test_units_belong_to_keys_that_exist() -> None:
+    assert set(UNITS) <= set(fields_of("sft")) | set(fields_of("grpo"))
+
+
+def test_the_recipes_come_with_the_wheel(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    wheel = next(tmp_path.glob("*.whl"))
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    done = subprocess.run(
+        [sys.executable, "-m", "openr1", "configs", "ls", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "site") in done.stdout
+    assert all(f'"{name}"' in done.stdout for name in shipped())

@@ -1,0 +1,96 @@
+"""Messages in two languages: the catalogue is whole, its places agree, and the command speaks it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from openr1.language import catalogue, language, translate
+from tests.conftest import Cli
+
+ROOT = Path(__file__).parents[1] / "openr1"
+# The rooms whose messages a learner meets.
+ROOMS = ("config", "planning", "services")
+ERRORS = {
+    "RecipeError",
+    "UsageError",
+    "DoesNotFit",
+    "PlanDoesNotFit",
+    "EnvironmentProblem",
+    "ComponentFailed",
+}
+# A command to type is the same in every language.
+COMMAND = re.compile(r"(openr1|pip install|--\w+) [^一-鿿]*|`\{\}`|\{\}|\.\d?f")
+
+
+def templates(node: ast.expr) -> Iterator[str]:
+    """The messages an expression can be, with `{}` for what is put in at run time."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        parts = (v.value if isinstance(v, ast.Constant) else "{}" for v in node.values)
+        yield "".join(map(str, parts))
+    elif isinstance(node, ast.IfExp):
+        yield from templates(node.body)
+        yield from templates(node.orelse)
+
+
+def messages() -> Iterator[tuple[str, str]]:
+    """File and message of every `what` and `fix` in the rooms."""
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ERRORS:
+                    words = [*node.args[:1], *(k.value for k in node.keywords if k.arg in ("what", "fix"))]
+                    for expression in words:
+                        yield from ((path.name, found) for found in templates(expression) if found)
+
+
+def test_every_message_of_these_rooms_is_in_the_catalogue() -> None:
+    found = set(messages())
+    assert len(found) > 100  # the reader of the code still finds them
+    missing = sorted({(f, m) for f, m in found if m not in catalogue() and not COMMAND.fullmatch(m)})
+    assert not missing, "\n".join(f"{file}: {message}" for file, message in missing)
+
+
+@pytest.mark.parametrize("english", sorted(catalogue()))
+def test_a_translation_uses_the_places_the_message_has(english: str) -> None:
+    places = {int(number) for number in re.findall(r"\{(\d+)\}", catalogue()[english])}
+    assert places <= set(range(english.count("{}"))), catalogue()[english]
+    assert "{}" not in catalogue()[english]
+    assert catalogue()[english] != english
+
+
+def test_the_closer_of_two_templates_is_taken_and_values_are_translated() -> None:
+    assert translate("unknown key `x` in the sft section", "zh") == "sft 一节里有未知的键 `x`"
+    assert translate("`seed` must be a whole number, not 'a'", "zh") == "`seed` 必须是 整数，而不是 'a'"
+    assert translate("no entry has this", "zh") == "no entry has this"
+    assert translate("unknown key `x`", "en") == "unknown key `x`"
+
+
+@pytest.mark.parametrize(
+    ("environ", "spoken"),
+    [
+        ({}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, "en"),
+        ({"LANG": "de_DE.UTF-8"}, "en"),
+        ({"LANG": "en_US.UTF-8", "OPENR1_LANG": "zh"}, "zh"),
+        ({"LANG": "zh_CN.UTF-8", "OPENR1_LANG": "en"}, "en"),
+    ],
+)
+def test_the_language_is_openr1_lang_s_then_the_locale_s(environ: dict[str, str], spoken: str) -> None:
+    assert language(environ) == spoken
+
+
+def test_the_command_speaks_chinese_and_json_stays_english(cli: Cli) -> None:
+    cli.write("r.yaml", "sft:\n  lerning_rate: 1\n")
+    done = cli("sft", "r.yaml", code=3, OPENR1_LANG="zh")
+    assert "错误" in done.err and "sft 一节里有未知的键 `lerning_rate`" in done.err
+    assert "您是不是想写 `learning_rate`？" in done.err and "r.yaml:2" in done.err
+    english = cli("sft", "r.yaml", "--json", code=3, OPENR1_LANG="zh").json
+    assert english["error"]["what"] == "unknown key `lerning_rate` in the sft section"
