@@ -103,7 +103,7 @@ def compare(first: str, second: str, out: Path | None = None) -> Report:
     sides = [
         (n, e, [tell(run, samples=False) for run in e.runs]) for n, e in zip(names, entries, strict=True)
     ]
-    pairs = pairs_between(entries[0], entries[1], names)
+    pairs = pairs_between(entries[0], entries[1])
     path = out or entries[0].path / f"compare-{entries[1].path.resolve().name}.html"
     page.write_two(path, sides, pairs)
     return Report(path, sides, pairs, _missing())
@@ -153,7 +153,7 @@ def pairs_within(found: Entry) -> list[Pair]:
     return pairs
 
 
-def pairs_between(a: Entry, b: Entry, names: Sequence[str]) -> list[Pair]:
+def pairs_between(a: Entry, b: Entry) -> list[Pair]:
     """The same model's name and task in two runs; where each run has one model for a task, those two."""
     pairs = []
     for run, score in _scored(a):
@@ -165,8 +165,8 @@ def pairs_between(a: Entry, b: Entry, names: Sequence[str]) -> list[Pair]:
         chosen = same or (others if len(mine) == len(others) == 1 else [])
         for other in chosen[:1]:
             where = f"{score.get('task')} ({score['section']})"
-            labels = [f"{n} {s.get('model')}" for n, s in zip(names, (score, other[1]), strict=True)]
-            pairs.append(_pair(where, (labels[0], labels[1]), (run, score), other))
+            labels = (f"{score.get('model')}, first", f"{other[1].get('model')}, second")
+            pairs.append(_pair(where, labels, (run, score), other))
     return pairs
 
 

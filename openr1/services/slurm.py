@@ -130,7 +130,9 @@ def submit(submission: Submission) -> int:
 
 def _make_run(run: RunFolder, planned: dict[str, Any]) -> None:
     """The run is there before its job: a folder with a script alone would be nobody's."""
-    fields = {key: planned[key] for key in ("recipe", "section", "stage", "hash", "parents") if key in planned}
+    fields = {
+        key: planned[key] for key in ("recipe", "section", "stage", "hash", "parents") if key in planned
+    }
     write_json(run.path / "manifest.json", manifest.new({**fields, "seconds": 0.0}))
 
 
@@ -257,7 +259,9 @@ def mismatch(plan: dict[str, Any], file: str | None) -> str | None:
     ]
     if not different:
         return None
-    return f"planned for {before.get('planned_for')} at submission, planned again here: {', '.join(different)}"
+    return (
+        f"planned for {before.get('planned_for')} at submission, planned again here: {', '.join(different)}"
+    )
 
 
 def list_or(value: Any) -> Any:

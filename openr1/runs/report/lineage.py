@@ -88,7 +88,7 @@ def _children(own: list[Entry], around: list[Entry]) -> list[Entry]:
     found = [run for run in around if hashes & set(_parents(run).values())]
     beside = own[0].path.resolve().parent
     near = [run for run in found if run.path.resolve().parent == beside]
-    return near or found
+    return sorted(near or found, key=lambda run: str(run.manifest.get("created")))
 
 
 def _node(run: Entry, page_of: Entry) -> Node:

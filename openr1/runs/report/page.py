@@ -78,7 +78,7 @@ def render_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) ->
         .get_template("run.html.j2")
         .render(
             css=_css(),
-            title=entry.path.resolve().name,
+            title=_title(entry),
             state=entry.state,
             state_class=entry.state if entry.state.isalpha() else "",
             running=running,
@@ -141,6 +141,8 @@ def render_two(
         for colour, (which, side) in enumerate(zip(("first", "second"), sides, strict=True), start=1)
         for score in side[1].scores
     ]
+    models = list(dict.fromkeys(str(score["model"]).partition(",")[0] for score in scores))
+    scores.sort(key=lambda score: models.index(str(score["model"]).partition(",")[0]))
     return (
         _environment()
         .get_template("two.html.j2")
@@ -345,6 +347,12 @@ def _summary(story: Story) -> str:
     if batch:
         parts.append(f"{batch} {'completions' if story.stage == 'grpo' else 'rows'} per step")
     return " · ".join(map(str, parts))
+
+
+def _title(entry: Entry) -> str:
+    """The folder's name; a section's with its pipeline's."""
+    path = entry.path.resolve()
+    return f"{path.parent.name}/{path.name}" if entry.manifest.get("section") == path.name else path.name
 
 
 def _subtitle(entry: Entry, found: dict[str, Any]) -> str:
