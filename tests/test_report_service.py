@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from openr1.runs.folder import RunFolder
 from openr1.runs.report import page
+from openr1.runs.report.story import tell
 from openr1.services import report
 from openr1.services.report import COST_SHARE, REFRESH_S, Refresh, leave
 from tests.runs.report.test_bad_input import make
@@ -60,6 +62,13 @@ def test_only_a_row_of_metrics_makes_a_page(refreshed: tuple[Refresh, Times, lis
     assert written == []
     refresh.look(ROW)
     assert written == [1e6]
+
+
+def test_the_page_of_a_running_run_reloads_itself_and_others_do_not(tmp_path: Path) -> None:
+    made = make(tmp_path / "run", [{"step": 1, "loss": 1.0}])
+    going_on = replace(made, state="running")
+    assert '<meta http-equiv="refresh"' in page.render_run(going_on, [tell(going_on)], [])
+    assert "refresh" not in page.render_run(made, [tell(made)], [])
 
 
 def test_off_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

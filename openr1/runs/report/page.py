@@ -90,6 +90,7 @@ def render_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) ->
             nodes=lineage(entry),
             score_tables=_score_tables(entry.scores),
             foreign=_foreign(entry),
+            kept=[(story.name, rows) for story in stories if (rows := _funnel(story.result))],
             pairs=[_pair(p) for p in pairs],
             watched=any(s["trained"] and s["rows"] for s in sections),
             rule_count=len(rules()),
@@ -436,6 +437,22 @@ def _foreign(entry: Entry) -> list[dict[str, Any]]:
             "note": f"taken by lighteval · {score.get('problems')} problems · {score.get('protocol')}",
         }
         for score in entry.foreign
+    ]
+
+
+def _funnel(result: dict[str, Any]) -> list[dict[str, str]]:
+    """What a generation kept at every step: step, problems, completions, and their share of the first."""
+    steps = result.get("funnel")
+    whole = [s for s in steps if isinstance(s, dict)] if isinstance(steps, list) else []
+    whole = [s for s in whole if _is_number(s.get("problems")) and _is_number(s.get("samples"))]
+    return [
+        {
+            "step": str(step.get("step")),
+            "problems": f"{step['problems']:,}",
+            "samples": f"{step['samples']:,}",
+            "share": percent(step["samples"] / whole[0]["samples"]) if whole[0]["samples"] else "–",
+        }
+        for step in whole
     ]
 
 

@@ -230,6 +230,8 @@ def test_manifests_whose_fields_have_other_types(tmp_path: Path) -> None:
         {"result": "text", "attempts": "text", "seconds": "text", "versions": [], "data": 3, "parents": []},
         {"result": {"scores": {"a": 1}}, "created": 3, "error": "text", "hash": 5, "model": 7},
         {"result": {"scores": [{"accuracy": 0.5, "interval": "x", "truncated": "y"}], "last": []}},
+        {"result": {"funnel": [{"step": EVIL, "problems": 3, "samples": 0}, {"samples": "x"}, 4]}},
+        {"result": {"scores": [{"metrics": {EVIL: 0.5, "b": "x"}, "errors": 3}, {"metrics": 3}]}},
         {"total_steps": "many", "stage": None, "section": 3, "command": ["openr1"]},
     ]
     for number, fields in enumerate(odd):
