@@ -14,7 +14,7 @@ from openr1.runs.health import Finding
 from openr1.runs.listing import Entry
 from openr1.runs.report import page
 from openr1.runs.report.charts import CHARTS, pictures
-from openr1.runs.report.page import Pair
+from openr1.runs.report.scores import Pair
 from openr1.runs.report.story import Story
 from openr1.runs.series import Curve
 from openr1.services.report import Report

@@ -15,8 +15,8 @@ from openr1.evaluation.statistics import mcnemar, paired_bootstrap
 from openr1.runs.folder import RunFolder
 from openr1.runs.listing import Entry, entry, find
 from openr1.runs.report import draw, page
-from openr1.runs.report.page import Pair
 from openr1.runs.report.samples import graded_file, problem_scores
+from openr1.runs.report.scores import Pair
 from openr1.runs.report.story import Story, tell
 from openr1.services.request import Listener, silent
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from openr1.errors import EnvironmentProblem
 from openr1.runs.report.charts import Chart, Line, Picture
-from openr1.runs.report.visible import visible
+from openr1.runs.report.markup import visible
 from openr1.runs.series import Curve
 
 INSTALL = 'pip install "openr1[report]"'

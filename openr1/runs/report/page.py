@@ -6,7 +6,6 @@ import functools
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,18 @@ from openr1.runs.listing import Entry
 from openr1.runs.report import draw
 from openr1.runs.report.charts import Picture, pictures, pictures_of_two
 from openr1.runs.report.lineage import PAGE, headline, lineage, link, pipeline_of
+from openr1.runs.report.markup import trusted, visible
 from openr1.runs.report.samples import Answer, ByReward, Exchange
+from openr1.runs.report.scores import (
+    Pair,
+    by_section,
+    foreign_tables,
+    funnel,
+    interval,
+    pair_row,
+    score_tables,
+)
 from openr1.runs.report.story import Story, command_of
-from openr1.runs.report.visible import visible
 from openr1.runs.words import duration, percent, short
 
 if TYPE_CHECKING:
@@ -28,33 +36,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 VALUE_CHARS = 600  # of one value of the configuration
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two evaluations on the same problems, as `services.report` compared them.
-
-    Args:
-        where: task and section.
-        first, second: what they are called.
-        difference, low, high: second minus first, as shares of one.
-        p_value: of that difference under chance alone.
-        problems, asked: problems both answered, and those the first did.
-        why_not: instead of figures, why they cannot be compared.
-    """
-
-    where: str
-    first: str
-    second: str
-    difference: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
-    p_value: float = 1.0
-    better: int = 0
-    worse: int = 0
-    problems: int = 0
-    asked: int = 0
-    why_not: str | None = None
 
 
 def write_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) -> Path:
@@ -88,10 +69,10 @@ def render_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) ->
             error=_error(entry),
             problems=[p for story in stories for p in story.problems],
             nodes=lineage(entry),
-            score_tables=_score_tables(entry.scores),
-            foreign=_foreign(entry),
-            kept=[(story.name, rows) for story in stories if (rows := _funnel(story.result))],
-            pairs=[_pair(p) for p in pairs],
+            score_tables=score_tables(entry.scores),
+            foreign=foreign_tables(entry),
+            kept=[(story.name, rows) for story in stories if (rows := funnel(story.result))],
+            pairs=[pair_row(p) for p in pairs],
             watched=any(s["trained"] and s["rows"] for s in sections),
             rule_count=len(rules()),
             sections=sections,
@@ -159,9 +140,9 @@ def render_two(
                 for name, entry, _ in sides
             ],
             problems=unmatched + [p for _, _, stories in sides for s in stories for p in s.problems],
-            score_tables=_score_tables(scores),
-            foreign=[table for _, entry, _ in sides for table in _foreign(entry)],
-            pairs=[_pair(p) for p in pairs],
+            score_tables=score_tables(scores),
+            foreign=[table for _, entry, _ in sides for table in foreign_tables(entry)],
+            pairs=[pair_row(p) for p in pairs],
             differences=[_difference(one, other) for one, other in matched],
             sections=sections,
             findings=findings,
@@ -231,14 +212,7 @@ def _environment() -> Environment:
 
 
 def _css() -> Any:
-    return _trusted((HERE / "style.css").read_text(encoding="utf-8"))
-
-
-def _trusted(html: str) -> Any:
-    """Our own style sheet and drawings, which the template must not escape."""
-    from markupsafe import Markup
-
-    return Markup(html)  # the drawings escape their text themselves
+    return trusted((HERE / "style.css").read_text(encoding="utf-8"))
 
 
 def _section(story: Story) -> dict[str, Any]:
@@ -272,7 +246,7 @@ def _picture(picture: Picture) -> dict[str, Any]:
     return {
         "title": picture.chart.title,
         "unit": picture.chart.unit,
-        "svg": _trusted(draw.curve_svg(picture)),
+        "svg": trusted(draw.curve_svg(picture)),
         "expected": picture.expected,
         "bad": f"{bad[0][1]:,} values are no finite numbers, from step {bad[0][0]:g} on." if bad else "",
         "lines": [
@@ -375,13 +349,13 @@ def _cards(entry: Entry, stories: Sequence[Story]) -> list[dict[str, str]]:
         if story.stage in ("sft", "grpo") and curve is not None and math.isfinite(curve.first):
             told = f"{short(curve.first)} → {short(curve.last)}"
             cards.append({"label": f"{story.name}: {metric}", "value": told, "detail": _summary(story)})
-    for (section, task), scores in _by_section(entry.scores).items():
+    for (section, task), scores in by_section(entry.scores).items():
         first, last = scores[0], scores[-1]
         told = percent(last["accuracy"])
         if len(scores) > 1:
             told = f"{percent(first['accuracy'])} → {told}"
         who = f"{first.get('model')} → {last.get('model')}" if len(scores) > 1 else str(last.get("model"))
-        cards.append({"label": f"{section}: {task}", "value": told, "detail": f"{who} {_interval(last)}"})
+        cards.append({"label": f"{section}: {task}", "value": told, "detail": f"{who} {interval(last)}"})
     if entry.seconds:
         cards.append({"label": "time", "value": duration(entry.seconds), "detail": "all attempts"})
     return cards
@@ -393,118 +367,6 @@ def _error(entry: Entry) -> dict[str, Any] | None:
         if isinstance(found, dict):
             return {key: found.get(key) for key in ("what", "where", "fix")}
     return None
-
-
-def _by_section(scores: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for score in scores:
-        found.setdefault((str(score["section"]), str(score.get("task"))), []).append(score)
-    return found
-
-
-def _score_tables(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "title": f"{task} ({section})",
-            "svg": _trusted(_intervals(rows, f"{section}{task}")) if draw.can_draw() else None,
-            "rows": [
-                {
-                    "model": row.get("model"),
-                    "accuracy": percent(row["accuracy"]),
-                    "interval": _interval(row),
-                    "tokens": _count(row.get("mean_tokens")),
-                    "truncated": percent(row["truncated"]) if _is_number(row.get("truncated")) else "–",
-                    "again": f"± {196 * row['other_run']:.1f}" if _is_number(row.get("other_run")) else "–",
-                }
-                for row in rows
-            ],
-            "several": any(_is_number(row.get("other_run")) for row in rows),
-            "note": _protocol(rows),
-        }
-        for (section, task), rows in _by_section(scores).items()
-    ]
-
-
-def _foreign(entry: Entry) -> list[dict[str, Any]]:
-    """lighteval's own metrics, with its own errors."""
-    return [
-        {
-            "title": f"{score.get('model')} on {score.get('task')} ({score['section']})",
-            "rows": [
-                {"name": name, "value": _four(value), "error": _four(score["errors"].get(name))}
-                for name, value in score["metrics"].items()
-            ],
-            "note": f"taken by lighteval · {score.get('problems')} problems · {score.get('protocol')}",
-        }
-        for score in entry.foreign
-    ]
-
-
-def _funnel(result: dict[str, Any]) -> list[dict[str, str]]:
-    """What a generation kept at every step: step, problems, completions, and their share of the first."""
-    steps = result.get("funnel")
-    whole = [s for s in steps if isinstance(s, dict)] if isinstance(steps, list) else []
-    whole = [s for s in whole if _is_number(s.get("problems")) and _is_number(s.get("samples"))]
-    return [
-        {
-            "step": str(step.get("step")),
-            "problems": f"{step['problems']:,}",
-            "samples": f"{step['samples']:,}",
-            "share": percent(step["samples"] / whole[0]["samples"]) if whole[0]["samples"] else "–",
-        }
-        for step in whole
-    ]
-
-
-def _four(value: Any) -> str:
-    return f"{value:.4f}" if _is_number(value) else "–"
-
-
-def _intervals(rows: Sequence[dict[str, Any]], name: str) -> str:
-    drawn = []
-    for place, row in enumerate(rows):
-        low, high = _ends(row) or (row["accuracy"], row["accuracy"])
-        drawn.append((str(row.get("model")), row["accuracy"], low, high, row.get("colour", place % 6 + 1)))
-    return draw.interval_svg(drawn, name)
-
-
-def _ends(score: dict[str, Any]) -> tuple[float, float] | None:
-    ends = score.get("interval")
-    if isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends)):
-        return ends[0], ends[1]
-    return None
-
-
-def _interval(score: dict[str, Any]) -> str:
-    ends = _ends(score)
-    return f"[{100 * ends[0]:.1f} – {100 * ends[1]:.1f}]" if ends else ""
-
-
-def _protocol(rows: Sequence[dict[str, Any]]) -> str:
-    row = rows[0]
-    counts = f"{row.get('problems')} problems, {row.get('samples')} answer(s) to each"
-    return f"{counts} · {row.get('protocol')} · {row.get('interval_method')} intervals"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _count(value: Any) -> str:
-    return f"{value:.0f}" if _is_number(value) else "–"
-
-
-def _pair(pair: Pair) -> dict[str, Any]:
-    return {
-        "where": pair.where,
-        "who": f"{pair.second} against {pair.first}",
-        "why_not": pair.why_not,
-        "difference": f"{100 * pair.difference:+.1f} points",
-        "interval": f"[{100 * pair.low:+.1f} – {100 * pair.high:+.1f}]",
-        "p": "< 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}",
-        "moved": f"{pair.better} / {pair.worse}",
-        "problems": f"{pair.problems} of {pair.asked}" if pair.asked > pair.problems else pair.problems,
-    }
 
 
 def _commands(entry: Entry, stories: Sequence[Story]) -> dict[str, Any]:

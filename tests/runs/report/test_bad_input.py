@@ -17,6 +17,7 @@ from openr1.runs.files import write_json
 from openr1.runs.listing import Entry, entry
 from openr1.runs.report import draw, page
 from openr1.runs.report.samples import by_reward, told_apart
+from openr1.runs.report.scores import Pair
 from openr1.runs.report.story import tell
 from tests.conftest import Cli
 
@@ -133,7 +134,7 @@ def test_a_comparison_and_links_are_harmless_too(tmp_path: Path) -> None:
     a = make(tmp_path / "a", rows, values={"x": EVIL}, result={"scores": [score]})
     b = make(tmp_path / 'b "><i>&?#%', rows, values={"x": ESCAPES}, result={"scores": [score, "no score"]})
     page.write_run(b, [tell(b)], [])
-    pair = page.Pair(EVIL, EVIL, ESCAPES, why_not=EVIL)
+    pair = Pair(EVIL, EVIL, ESCAPES, why_not=EVIL)
     sides = [(EVIL, a, [tell(a)]), (ESCAPES, b, [tell(b)])]
     read = check_harmless(page.render_two(a.path, sides, [pair]))
     (href,) = [value for tag, name, value in read.attributes if tag == "a" and name == "href"]
