@@ -49,6 +49,17 @@ def whole_scores(entry: Entry) -> list[dict[str, Any]]:
     return [s for s in entry.scores if ours <= s.keys()] + [s for s in entry.foreign if theirs <= s.keys()]
 
 
+def show_sections(printer: Printer, entry: Entry) -> None:
+    """The scores of every eval section, under its name where there are several."""
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for score in whole_scores(entry):
+        sections.setdefault(str(score["section"]), []).append(score)
+    for name, scores in sections.items():
+        if len(sections) > 1:
+            printer.text(f"  {harmless(name)}", style="bold")
+        show_scores(printer, scores)
+
+
 def _one(printer: Printer, name: str, entry: Entry, stories: Sequence[Story]) -> None:
     time = f" · {duration(entry.seconds)}" if entry.seconds else ""
     printer.text(harmless(f"{name} · {entry.kind} · {entry.state}{time}"), style="bold")
@@ -59,8 +70,7 @@ def _one(printer: Printer, name: str, entry: Entry, stories: Sequence[Story]) ->
             printer.text(f"  {harmless(story.name)}, {story.series.rows:,} rows of metrics")
             _curves(printer, story)
             _health(printer, story.findings)
-    if whole_scores(entry):
-        show_scores(printer, whole_scores(entry))
+    show_sections(printer, entry)
     printer.text()
 
 
@@ -130,5 +140,5 @@ def _pairs(printer: Printer, pairs: Sequence[Pair]) -> None:
         chance = "< 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}"
         printer.text(
             f"  {who}: {100 * pair.difference:+.1f} points {ends}, chance alone {chance}, "
-            f"{pair.problems:,} problems"
+            f"{pair.problems:,} of {pair.asked:,} problems"
         )

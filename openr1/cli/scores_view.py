@@ -62,7 +62,7 @@ def _table(printer: Printer, scores: list[dict[str, Any]]) -> None:
 
 def _below(printer: Printer, score: dict[str, Any], *, several: bool) -> None:
     """What does not fit into the table, where there is something to say."""
-    who = harmless(f"{score['model']} on {score['task']}: ") if several else ""
+    who = harmless(f"{score['model']} on {score['task']}") + ": " if several else ""
     pass_at = score.get("pass_at") or {}  # runs of earlier versions lack some of this
     if len(pass_at) > 1:
         chances = "  ".join(f"pass@{k} {percent(value)}" for k, value in pass_at.items())
