@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 from openr1.cli.printer import Printer
-from openr1.cli.stage_view import show_scores
+from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, harmless, percent, short
 from openr1.runs.health import Finding
 from openr1.runs.listing import Entry
 from openr1.runs.report import page
 from openr1.runs.report.charts import CHARTS, pictures
-from openr1.runs.report.page import Pair
+from openr1.runs.report.scores import Pair
 from openr1.runs.report.story import Story
 from openr1.runs.series import Curve
 from openr1.services.report import Report
@@ -41,6 +42,24 @@ def show(found: Report, *, json: bool, quiet: bool) -> None:
     printer.text(f"report: {found.path}")
 
 
+def whole_scores(entry: Entry) -> list[dict[str, Any]]:
+    """Scores that have what the table shows; a broken manifest may lack some of it."""
+    ours = {"model", "task", "interval", "mean_tokens", "truncated"}
+    theirs = {"model", "task", "problems", "protocol", "metrics", "errors", "lighteval_files"}
+    return [s for s in entry.scores if ours <= s.keys()] + [s for s in entry.foreign if theirs <= s.keys()]
+
+
+def show_sections(printer: Printer, entry: Entry) -> None:
+    """The scores of every eval section, under its name where there are several."""
+    sections: dict[str, list[dict[str, Any]]] = {}
+    for score in whole_scores(entry):
+        sections.setdefault(str(score["section"]), []).append(score)
+    for name, scores in sections.items():
+        if len(sections) > 1:
+            printer.text(f"  {harmless(name)}", style="bold")
+        show_scores(printer, scores)
+
+
 def _one(printer: Printer, name: str, entry: Entry, stories: Sequence[Story]) -> None:
     time = f" · {duration(entry.seconds)}" if entry.seconds else ""
     printer.text(harmless(f"{name} · {entry.kind} · {entry.state}{time}"), style="bold")
@@ -51,9 +70,7 @@ def _one(printer: Printer, name: str, entry: Entry, stories: Sequence[Story]) ->
             printer.text(f"  {harmless(story.name)}, {story.series.rows:,} rows of metrics")
             _curves(printer, story)
             _health(printer, story.findings)
-    if entry.scores:
-        whole = [s for s in entry.scores if {"model", "task", "mean_tokens", "truncated"} <= s.keys()]
-        show_scores(printer, whole)
+    show_sections(printer, entry)
     printer.text()
 
 
@@ -123,5 +140,5 @@ def _pairs(printer: Printer, pairs: Sequence[Pair]) -> None:
         chance = "< 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}"
         printer.text(
             f"  {who}: {100 * pair.difference:+.1f} points {ends}, chance alone {chance}, "
-            f"{pair.problems:,} problems"
+            f"{pair.problems:,} of {pair.asked:,} problems"
         )

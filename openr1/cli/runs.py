@@ -34,7 +34,9 @@ RM = """Examples:
   openr1 runs rm tiny-cpu-1234abcd/grpo --yes    without a question
 """
 
-app = typer.Typer(help="List, show and remove runs.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, show and remove runs.", epilog=EXAMPLES, no_args_is_help=True, rich_markup_mode=None
+)
 Name = Annotated[str, typer.Argument(metavar="RUN", help="Its folder, its name, or the beginning of one.")]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from openr1.cli.printer import Printer
-from openr1.cli.stage_view import show_scores
+from openr1.cli.report_view import show_sections
 from openr1.cli.words import duration, gib, harmless, percent
 from openr1.errors import UsageError
 from openr1.runs.listing import Entry
@@ -105,10 +105,8 @@ def show_one(shown: Shown, *, json: bool) -> None:
         _run(printer, run)
     page = entry.path / PAGE
     _line(printer, "report", str(page) if page.exists() else f"openr1 report {entry.path}")
-    whole = [s for s in entry.scores if {"model", "task", "mean_tokens", "truncated"} <= s.keys()]
-    if whole:
-        printer.text()
-        show_scores(printer, whole)
+    printer.text()
+    show_sections(printer, entry)
 
 
 def _run(printer: Printer, run: Entry) -> None:

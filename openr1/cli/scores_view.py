@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openr1.cli.printer import Printer
-from openr1.cli.words import percent
+from openr1.cli.words import harmless, percent
 
 
 def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
@@ -15,7 +15,8 @@ def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
         _table(printer, ours)
     for score in (s for s in scores if "metrics" in s):
         printer.text(
-            f"{score['model']} on {score['task']} ({score['problems']:,} problems, {score['protocol']})"
+            harmless(f"{score['model']} on {score['task']}")
+            + harmless(f" ({score['problems']:,} problems, {score['protocol']})")
         )
         for name, value in score["metrics"].items():
             error = score["errors"].get(name)
@@ -27,8 +28,9 @@ def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
 
 def _table(printer: Printer, scores: list[dict[str, Any]]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
-    several = any(score["samples"] > 1 for score in scores)
+    several = any(score.get("samples", 1) > 1 for score in scores)
     table = Table(box=None, pad_edge=False)
     for column in ("model", "task"):
         table.add_column(column, overflow="fold")
@@ -38,35 +40,36 @@ def _table(printer: Printer, scores: list[dict[str, Any]]) -> None:
     for column in heads:
         table.add_column(column, justify="right", no_wrap=True)
     for score in scores:
-        again = [_points(score["other_run"]), _share(score["majority"])] if several else []
+        again = [_points(score.get("other_run")), _share(score.get("majority"))] if several else []
         table.add_row(
-            score["model"],
-            score["task"],
+            Text(harmless(score["model"])),
+            Text(harmless(score["task"])),
             percent(score["accuracy"]),
             interval(score),
             *again,
             f"{score['mean_tokens']:.0f}",
             percent(score["truncated"]),
-            f"{score['problems']:,} × {score['samples']}",
+            f"{score.get('problems', 0):,} × {score.get('samples', 1)}",
         )
     printer.table(table)
     for score in scores:
         _below(printer, score, several=len(scores) > 1)
     said = "95 %: another draw of problems"
     printer.text(said + ("; ± run: another run on these problems, 95 %" if several else ""), style="dim")
-    for protocol in dict.fromkeys(score["protocol"] for score in scores):
-        printer.text(f"protocol: {protocol}", style="dim")
+    for protocol in dict.fromkeys(score.get("protocol") for score in scores):
+        printer.text(f"protocol: {harmless(str(protocol))}", style="dim")
 
 
 def _below(printer: Printer, score: dict[str, Any], *, several: bool) -> None:
     """What does not fit into the table, where there is something to say."""
-    who = f"{score['model']} on {score['task']}: " if several else ""
-    if len(score["pass_at"]) > 1:
-        chances = "  ".join(f"pass@{k} {percent(value)}" for k, value in score["pass_at"].items())
+    who = harmless(f"{score['model']} on {score['task']}") + ": " if several else ""
+    pass_at = score.get("pass_at") or {}  # runs of earlier versions lack some of this
+    if len(pass_at) > 1:
+        chances = "  ".join(f"pass@{k} {percent(value)}" for k, value in pass_at.items())
         printer.text(f"{who}{chances}")
-    if score["no_answer"]:
+    if score.get("no_answer"):
         printer.text(f"{who}{percent(score['no_answer'])} of the answers hold no answer")
-    if score["unjudged"]:
+    if score.get("unjudged"):
         which = {k: v for k, v in score["verdicts"].items() if k in ("timeout", "error", "gold_unparsable")}
         said = ", ".join(f"{count} {name}" for name, count in which.items())
         printer.text(f"{who}not judged, counted as not right: {said}", style="yellow")

@@ -196,11 +196,11 @@ class Health:
 
     @property
     def findings(self) -> list[Finding]:
-        """What was found, in the rules' order; what another finding explains is left out."""
+        """What was found, first things first; what another finding explains is left out."""
         ids = {f.rule.id for f in self._found}
         order = {rule.id: n for n, rule in enumerate(self.rules)}
         kept = [f for f in self._found if not ids & set(f.rule.unless)]
-        return sorted(kept, key=lambda f: (order[f.rule.id], f.step))
+        return sorted(kept, key=lambda f: (f.step, order[f.rule.id]))
 
     def observe(self, row: dict[str, Any]) -> list[Finding]:
         """Take one row of metrics; returns what it shows for the first time."""

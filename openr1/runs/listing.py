@@ -66,14 +66,21 @@ class Entry:
     @property
     def scores(self) -> list[dict[str, Any]]:
         """Scores of evaluations, each with the name of its section."""
-        found = []
+        return [s for s in self._all_scores() if isinstance(s.get("accuracy"), int | float)]
+
+    @property
+    def foreign(self) -> list[dict[str, Any]]:
+        """Scores that lighteval took: `metrics` and `errors` under its own names."""
+        found = [s for s in self._all_scores() if isinstance(s.get("metrics"), dict)]
+        return [s | {"errors": s["errors"] if isinstance(s.get("errors"), dict) else {}} for s in found]
+
+    def _all_scores(self) -> Iterator[dict[str, Any]]:
         for run in self.runs:
             result = run.manifest.get("result")
             scores = result.get("scores") if isinstance(result, dict) else None
             for score in scores if isinstance(scores, list) else ():
-                if isinstance(score, dict) and isinstance(score.get("accuracy"), int | float):
-                    found.append({"section": run.manifest.get("section") or run.path.name, **score})
-        return found
+                if isinstance(score, dict):
+                    yield {"section": run.manifest.get("section") or run.path.name, **score}
 
     @property
     def best(self) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-LINE_BYTES = 1 << 20  # a longer line is no row of metrics
+LINE_BYTES = 1 << 22  # a longer line is no row of metrics
 PARSED_ROWS = 1_000_000  # of a longer file every n-th row is read; parsing is what takes the time
 POINTS = 400  # a curve keeps between half of this and this
 NAMES = 300  # different metrics; the rest is left out, and said

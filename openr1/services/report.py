@@ -15,8 +15,8 @@ from openr1.evaluation.statistics import mcnemar, paired_bootstrap
 from openr1.runs.folder import RunFolder
 from openr1.runs.listing import Entry, entry, find
 from openr1.runs.report import draw, page
-from openr1.runs.report.page import Pair
 from openr1.runs.report.samples import graded_file, problem_scores
+from openr1.runs.report.scores import Pair
 from openr1.runs.report.story import Story, tell
 from openr1.services.request import Listener, silent
 
@@ -103,7 +103,7 @@ def compare(first: str, second: str, out: Path | None = None) -> Report:
     sides = [
         (n, e, [tell(run, samples=False) for run in e.runs]) for n, e in zip(names, entries, strict=True)
     ]
-    pairs = pairs_between(entries[0], entries[1], names)
+    pairs = pairs_between(entries[0], entries[1])
     path = out or entries[0].path / f"compare-{entries[1].path.resolve().name}.html"
     page.write_two(path, sides, pairs)
     return Report(path, sides, pairs, _missing())
@@ -153,7 +153,7 @@ def pairs_within(found: Entry) -> list[Pair]:
     return pairs
 
 
-def pairs_between(a: Entry, b: Entry, names: Sequence[str]) -> list[Pair]:
+def pairs_between(a: Entry, b: Entry) -> list[Pair]:
     """The same model's name and task in two runs; where each run has one model for a task, those two."""
     pairs = []
     for run, score in _scored(a):
@@ -165,8 +165,8 @@ def pairs_between(a: Entry, b: Entry, names: Sequence[str]) -> list[Pair]:
         chosen = same or (others if len(mine) == len(others) == 1 else [])
         for other in chosen[:1]:
             where = f"{score.get('task')} ({score['section']})"
-            labels = [f"{n} {s.get('model')}" for n, s in zip(names, (score, other[1]), strict=True)]
-            pairs.append(_pair(where, (labels[0], labels[1]), (run, score), other))
+            labels = (f"{score.get('model')}, first", f"{other[1].get('model')}, second")
+            pairs.append(_pair(where, labels, (run, score), other))
     return pairs
 
 
@@ -176,10 +176,7 @@ def _pair(where: str, names: tuple[str, str], first: Scored, second: Scored) -> 
     if protocols[0] != protocols[1]:
         return Pair(where, *names, why_not=f"not asked alike: {protocols[0]} / {protocols[1]}")
     try:
-        scores = [
-            problem_scores(graded_file(run.path, str(score.get("model")), str(score.get("task"))))
-            for run, score in (first, second)
-        ]
+        scores = [problem_scores(graded_file(run.path, score)) for run, score in (first, second)]
     except OSError as error:
         return Pair(where, *names, why_not=f"the samples cannot be read: {error.strerror}")
     if not all(scores):
@@ -206,8 +203,8 @@ def _pair(where: str, names: tuple[str, str], first: Scored, second: Scored) -> 
 
 
 def wanted() -> bool:
-    """Whether runs leave a page behind: unless OPENR1_REPORT says off, and matplotlib is there to draw."""
-    return os.environ.get(VARIABLE, "").lower() not in ("off", "0", "false", "no") and draw.can_draw()
+    """Whether runs leave a page behind: unless OPENR1_REPORT says off."""
+    return os.environ.get(VARIABLE, "").lower() not in ("off", "0", "false", "no")
 
 
 def leave(folder: Path, listen: Listener) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from openr1.errors import EnvironmentProblem
 from openr1.runs.report.charts import Chart, Line, Picture
+from openr1.runs.report.markup import visible
 from openr1.runs.series import Curve
 
 INSTALL = 'pip install "openr1[report]"'
@@ -136,18 +138,21 @@ def _frame(axis: Any, picture: Picture) -> None:
         axis.axvline(step, color=ALERT, linewidth=1.0, linestyle=(0, (2, 2)))
     axis.annotate(
         "step",
-        (1, 0),
+        (0, 0),
         xycoords="axes fraction",
-        xytext=(0, 3),
+        xytext=(-3, -12),
         textcoords="offset points",
         ha="right",
         color=MUTED,
         fontsize=7.6,
     )
+    steps = [point.step for line in picture.lines for point in line.curve.points]
+    if max(steps) > min(steps):
+        edge = 0.02 * (max(steps) - min(steps))
+        axis.set_xlim(min(steps) - edge, max(steps) + edge)
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v)))
     axis.yaxis.set_major_locator(MaxNLocator(5))
-    axis.margins(x=0.02)
 
 
 def interval_svg(rows: Sequence[tuple[str, float, float, float, int]], name: str) -> str:
@@ -163,14 +168,14 @@ def interval_svg(rows: Sequence[tuple[str, float, float, float, int]], name: str
     need_drawing()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         height = 0.42 + 0.22 * len(rows)
-        figure = Figure(figsize=(WIDTH, height))
-        axis = figure.add_axes((0.24, 0.30 / height, 0.72, 1 - 0.36 / height))
+        figure = Figure(figsize=(1.2 * WIDTH, height))
+        axis = figure.add_axes((0.22, 0.30 / height, 0.74, 1 - 0.36 / height))
         axis.grid(axis="x", color=GRID, linewidth=0.6)
         axis.set_axisbelow(True)
         for place, (_, accuracy, low, high, colour) in enumerate(rows):
             axis.plot([low, high], [place, place], color=f"#0a0b1{colour}", linewidth=2.4, alpha=0.55)
             axis.plot([accuracy], [place], "o", color=f"#0a0b1{colour}", markersize=5, clip_on=False)
-        axis.set_yticks(range(len(rows)), [_fit(row[0], 16) for row in rows])
+        axis.set_yticks(range(len(rows)), [_fit(visible(row[0]), 16) for row in rows])
         axis.tick_params(axis="y", length=0, labelcolor=INK)
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_xlim(0, 1)
@@ -224,7 +229,9 @@ def _svg(figure: Any, words: str) -> str:
     for axis in figure.axes:
         axis.patch.set_alpha(0)
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(out, format="svg", metadata=nothing)
+    with warnings.catch_warnings():  # of glyphs its font lacks: the page's font draws them
+        warnings.simplefilter("ignore")
+        figure.savefig(out, format="svg", metadata=nothing)
     text = out.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -235,7 +242,7 @@ def _svg(figure: Any, words: str) -> str:
     text = re.sub(r" font-family: [^;\"]*;", "", text)  # the page's
     head, rest = text.split(">", 1)
     box = re.search(r'viewBox="[^"]*"', head)
-    label = escape(words, quote=True)
+    label = escape(visible(words), quote=True)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'{box[0] if box else ""} role="img" aria-label="{label}">{rest.strip()}'

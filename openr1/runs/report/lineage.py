@@ -41,7 +41,7 @@ def lineage(page_of: Entry, root: Path | None = None) -> list[Node]:
     chain = _ancestors(own, around) + own
     chain += [r for r in _children(own, around) if r not in chain]
     nodes = [_node(run, page_of) for run in chain]
-    start = _start(chain)
+    start = _start(chain, page_of)
     return [start, *nodes] if start else nodes
 
 
@@ -88,7 +88,7 @@ def _children(own: list[Entry], around: list[Entry]) -> list[Entry]:
     found = [run for run in around if hashes & set(_parents(run).values())]
     beside = own[0].path.resolve().parent
     near = [run for run in found if run.path.resolve().parent == beside]
-    return near or found
+    return sorted(near or found, key=lambda run: str(run.manifest.get("created")))
 
 
 def _node(run: Entry, page_of: Entry) -> Node:
@@ -104,6 +104,13 @@ def link(run: Path, start: Path) -> str | None:
     """The relative address of a run's page, seen from the folder of another; None where there is no page."""
     page = run / PAGE
     return quote(os.path.relpath(page, start)) if page.is_file() else None
+
+
+def pipeline_of(run: Entry) -> tuple[str, str] | None:
+    """Name and relative address of the pipeline that a section belongs to; its page is written last."""
+    if run.sections or not (run.command or "").startswith("openr1 pipeline "):
+        return None
+    return run.path.resolve().parent.name, f"../{PAGE}"
 
 
 def headline(run: Entry) -> str:
@@ -123,9 +130,12 @@ def headline(run: Entry) -> str:
     return ""
 
 
-def _start(chain: list[Entry]) -> Node | None:
-    """The model that the first of them began with."""
+def _start(chain: list[Entry], page_of: Entry) -> Node | None:
+    """The model that the first of them began with; another run's, where it was named by its path."""
     model = chain[0].manifest.get("model") if chain else None
     if not isinstance(model, str) or not model:
         return None
-    return Node(Path(model).name if "/" in model else model, "start", "", "", None, False)
+    path = Path(model)
+    if path.name == "model":  # a run's final weights
+        return Node(path.parent.name, "start", "", "", link(path.parent, page_of.path), False)
+    return Node(path.name if "/" in model else model, "start", "", "", None, False)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +16,18 @@ from openr1.runs.health import Finding, rules
 from openr1.runs.listing import Entry
 from openr1.runs.report import draw
 from openr1.runs.report.charts import Picture, pictures, pictures_of_two
-from openr1.runs.report.lineage import PAGE, headline, lineage, link
+from openr1.runs.report.lineage import PAGE, headline, lineage, link, pipeline_of
+from openr1.runs.report.markup import trusted, visible
 from openr1.runs.report.samples import Answer, ByReward, Exchange
+from openr1.runs.report.scores import (
+    Pair,
+    by_section,
+    foreign_tables,
+    funnel,
+    interval,
+    pair_row,
+    score_tables,
+)
 from openr1.runs.report.story import Story, command_of
 from openr1.runs.words import duration, percent, short
 
@@ -28,33 +36,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 VALUE_CHARS = 600  # of one value of the configuration
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two evaluations on the same problems, as `services.report` compared them.
-
-    Args:
-        where: task and section.
-        first, second: what they are called.
-        difference, low, high: second minus first, as shares of one.
-        p_value: of that difference under chance alone.
-        problems, asked: problems both answered, and those the first did.
-        why_not: instead of figures, why they cannot be compared.
-    """
-
-    where: str
-    first: str
-    second: str
-    difference: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
-    p_value: float = 1.0
-    better: int = 0
-    worse: int = 0
-    problems: int = 0
-    asked: int = 0
-    why_not: str | None = None
 
 
 def write_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) -> Path:
@@ -78,17 +59,20 @@ def render_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) ->
         .get_template("run.html.j2")
         .render(
             css=_css(),
-            title=entry.path.resolve().name,
+            title=_title(entry),
             state=entry.state,
             state_class=entry.state if entry.state.isalpha() else "",
             running=running,
             subtitle=_subtitle(entry, first),
+            pipeline=pipeline_of(entry),
             cards=_cards(entry, stories),
             error=_error(entry),
             problems=[p for story in stories for p in story.problems],
             nodes=lineage(entry),
-            score_tables=_score_tables(entry.scores, ""),
-            pairs=[_pair(p) for p in pairs],
+            score_tables=score_tables(entry.scores),
+            foreign=foreign_tables(entry),
+            kept=[(story.name, rows) for story in stories if (rows := funnel(story.result))],
+            pairs=[pair_row(p) for p in pairs],
             watched=any(s["trained"] and s["rows"] for s in sections),
             rule_count=len(rules()),
             sections=sections,
@@ -134,7 +118,13 @@ def render_two(
         for name, _, stories in sides
         if any(s.series.rows for s in stories)
     ]
-    tables = [t for name, entry, _ in sides for t in _score_tables(entry.scores, f"{name}: ")]
+    scores = [
+        {**score, "model": f"{score.get('model')}, {which}", "colour": colour}
+        for colour, (which, side) in enumerate(zip(("first", "second"), sides, strict=True), start=1)
+        for score in side[1].scores
+    ]
+    models = list(dict.fromkeys(str(score["model"]).partition(",")[0] for score in scores))
+    scores.sort(key=lambda score: models.index(str(score["model"]).partition(",")[0]))
     return (
         _environment()
         .get_template("two.html.j2")
@@ -150,8 +140,9 @@ def render_two(
                 for name, entry, _ in sides
             ],
             problems=unmatched + [p for _, _, stories in sides for s in stories for p in s.problems],
-            score_tables=tables,
-            pairs=[_pair(p) for p in pairs],
+            score_tables=score_tables(scores),
+            foreign=[table for _, entry, _ in sides for table in foreign_tables(entry)],
+            pairs=[pair_row(p) for p in pairs],
             differences=[_difference(one, other) for one, other in matched],
             sections=sections,
             findings=findings,
@@ -186,6 +177,8 @@ def differences(one: Story, other: Story) -> list[dict[str, str]]:
         a, b = left.get(key), right.get(key)
         if a and b and a.value == b.value:
             continue
+        if (a is None or b is None) and (a or b).kind == "default":  # type: ignore[union-attr]
+            continue  # a key that the other's version did not have
         origins = dict.fromkeys(v.origin for v in (a, b) if v)
         found.append(
             {
@@ -219,33 +212,7 @@ def _environment() -> Environment:
 
 
 def _css() -> Any:
-    return _trusted((HERE / "style.css").read_text(encoding="utf-8"))
-
-
-def _trusted(html: str) -> Any:
-    """Our own style sheet and drawings, which the template must not escape."""
-    from markupsafe import Markup
-
-    return Markup(html)  # the drawings escape their text themselves
-
-
-def visible(value: Any) -> Any:
-    """Text with what one cannot see made visible: control characters, terminal escapes, changes of writing
-    direction. Applied to everything the templates print."""
-    if not isinstance(value, str) or hasattr(value, "__html__"):
-        return value
-    if value.isprintable() and value.isascii():
-        return value
-    return "".join(map(_shown, value))
-
-
-def _shown(char: str) -> str:
-    code = ord(char)
-    if char in "\n\t" or code > 0xFFFF:
-        return char
-    if unicodedata.category(char) in ("Cc", "Cf", "Cs") and char != "\u200d":  # that one joins emoji
-        return f"⟨{code:02X}⟩"
-    return char
+    return trusted((HERE / "style.css").read_text(encoding="utf-8"))
 
 
 def _section(story: Story) -> dict[str, Any]:
@@ -279,7 +246,7 @@ def _picture(picture: Picture) -> dict[str, Any]:
     return {
         "title": picture.chart.title,
         "unit": picture.chart.unit,
-        "svg": _trusted(draw.curve_svg(picture)),
+        "svg": trusted(draw.curve_svg(picture)),
         "expected": picture.expected,
         "bad": f"{bad[0][1]:,} values are no finite numbers, from step {bad[0][0]:g} on." if bad else "",
         "lines": [
@@ -357,6 +324,12 @@ def _summary(story: Story) -> str:
     return " · ".join(map(str, parts))
 
 
+def _title(entry: Entry) -> str:
+    """The folder's name; a section's with its pipeline's."""
+    path = entry.path.resolve()
+    return f"{path.parent.name}/{path.name}" if entry.manifest.get("section") == path.name else path.name
+
+
 def _subtitle(entry: Entry, found: dict[str, Any]) -> str:
     stages = " → ".join(str(run.manifest.get("section") or run.path.name) for run in entry.runs)
     parts = [
@@ -376,13 +349,13 @@ def _cards(entry: Entry, stories: Sequence[Story]) -> list[dict[str, str]]:
         if story.stage in ("sft", "grpo") and curve is not None and math.isfinite(curve.first):
             told = f"{short(curve.first)} → {short(curve.last)}"
             cards.append({"label": f"{story.name}: {metric}", "value": told, "detail": _summary(story)})
-    for (section, task), scores in _by_section(entry.scores).items():
+    for (section, task), scores in by_section(entry.scores).items():
         first, last = scores[0], scores[-1]
         told = percent(last["accuracy"])
         if len(scores) > 1:
             told = f"{percent(first['accuracy'])} → {told}"
         who = f"{first.get('model')} → {last.get('model')}" if len(scores) > 1 else str(last.get("model"))
-        cards.append({"label": f"{section}: {task}", "value": told, "detail": f"{who} {_interval(last)}"})
+        cards.append({"label": f"{section}: {task}", "value": told, "detail": f"{who} {interval(last)}"})
     if entry.seconds:
         cards.append({"label": "time", "value": duration(entry.seconds), "detail": "all attempts"})
     return cards
@@ -394,81 +367,6 @@ def _error(entry: Entry) -> dict[str, Any] | None:
         if isinstance(found, dict):
             return {key: found.get(key) for key in ("what", "where", "fix")}
     return None
-
-
-def _by_section(scores: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for score in scores:
-        found.setdefault((str(score["section"]), str(score.get("task"))), []).append(score)
-    return found
-
-
-def _score_tables(scores: Sequence[dict[str, Any]], before: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "title": f"{before}{task} ({section})",
-            "svg": _trusted(_intervals(rows, f"{before}{section}{task}")) if draw.can_draw() else None,
-            "rows": [
-                {
-                    "model": row.get("model"),
-                    "accuracy": percent(row["accuracy"]),
-                    "interval": _interval(row),
-                    "tokens": _count(row.get("mean_tokens")),
-                    "truncated": percent(row["truncated"]) if _is_number(row.get("truncated")) else "–",
-                }
-                for row in rows
-            ],
-            "note": _protocol(rows),
-        }
-        for (section, task), rows in _by_section(scores).items()
-    ]
-
-
-def _intervals(rows: Sequence[dict[str, Any]], name: str) -> str:
-    drawn = []
-    for place, row in enumerate(rows):
-        low, high = _ends(row) or (row["accuracy"], row["accuracy"])
-        drawn.append((str(row.get("model")), row["accuracy"], low, high, place % 6 + 1))
-    return draw.interval_svg(drawn, name)
-
-
-def _ends(score: dict[str, Any]) -> tuple[float, float] | None:
-    ends = score.get("interval")
-    if isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends)):
-        return ends[0], ends[1]
-    return None
-
-
-def _interval(score: dict[str, Any]) -> str:
-    ends = _ends(score)
-    return f"[{100 * ends[0]:.1f} – {100 * ends[1]:.1f}]" if ends else ""
-
-
-def _protocol(rows: Sequence[dict[str, Any]]) -> str:
-    row = rows[0]
-    counts = f"{row.get('problems')} problems, {row.get('samples')} answer(s) to each"
-    return f"{counts} · {row.get('protocol')} · {row.get('interval_method')} intervals"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _count(value: Any) -> str:
-    return f"{value:.0f}" if _is_number(value) else "–"
-
-
-def _pair(pair: Pair) -> dict[str, Any]:
-    return {
-        "where": pair.where,
-        "who": f"{pair.second} against {pair.first}",
-        "why_not": pair.why_not,
-        "difference": f"{100 * pair.difference:+.1f} points",
-        "interval": f"[{100 * pair.low:+.1f} – {100 * pair.high:+.1f}]",
-        "p": "< 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}",
-        "moved": f"{pair.better} / {pair.worse}",
-        "problems": f"{pair.problems} of {pair.asked}" if pair.asked > pair.problems else pair.problems,
-    }
 
 
 def _commands(entry: Entry, stories: Sequence[Story]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,10 +130,16 @@ def _rewarded(row: dict[str, Any], text: str) -> Answer:
     return Answer(reasoning, answer, verdict, rewards=rewards, advantage=number(row.get("advantage")))
 
 
-def graded_file(run: Path, label: str, task: str) -> Path:
-    """Where an evaluation keeps its graded samples of one model and task; evaluation/run.py names them so."""
-    name = f"{label}-{task}".replace("/", "_").replace(":", "_").replace("?", "_")
-    return run / "samples" / f"{name}.jsonl"
+def graded_file(run: Path, score: Mapping[str, Any]) -> Path:
+    """Where an evaluation keeps the graded samples of a score: as it says, or as earlier versions named it.
+
+    A name that leads out of the run's samples is not followed.
+    """
+    named = score.get("samples_file")
+    if isinstance(named, str) and re.fullmatch(r"samples/[^/]+\.jsonl", named):
+        return run / named
+    name = f"{score.get('model')}-{score.get('task')}"
+    return run / "samples" / f"{re.sub('[/:?]', '_', name)}.jsonl"
 
 
 def problem_scores(path: Path) -> dict[str, float]:
@@ -148,12 +155,13 @@ def problem_scores(path: Path) -> dict[str, float]:
     return {key: right / count for key, (right, count) in sums.items()}
 
 
-def side_by_side(run: Path, labels: Sequence[str], task: str) -> list[Exchange]:
-    """Some problems with every model's answer: those that became right first, then the others."""
+def side_by_side(run: Path, scores: Sequence[Mapping[str, Any]]) -> list[Exchange]:
+    """Some problems of one task with every model's answer: those that became right first, then the others."""
     answers: dict[Any, dict[str, Answer]] = {}
     problems: dict[Any, tuple[str, str | None]] = {}
-    for label in labels:
-        for row in _first_answers(graded_file(run, label, task)):
+    labels = [str(score.get("model")) for score in scores]
+    for label, score in zip(labels, scores, strict=True):
+        for row in _first_answers(graded_file(run, score)):
             key = str(row.get("problem"))
             problems.setdefault(key, (_clip(key), _text(row.get("gold"))))
             answers.setdefault(key, {})[label] = _graded(row)

@@ -152,11 +152,11 @@ def _samples(story: Story) -> None:
     run = story.run
     try:
         story.completions = by_reward(run.samples / "completions.jsonl")
-        tasks: dict[str, list[str]] = {}
+        tasks: dict[str, list[dict[str, Any]]] = {}
         for score in story.entry.scores:
-            tasks.setdefault(str(score.get("task")), []).append(str(score.get("model")))
-        for task, labels in tasks.items():
-            story.answers[task] = side_by_side(run.path, labels, task)
+            tasks.setdefault(str(score.get("task")), []).append(score)
+        for task, scores in tasks.items():
+            story.answers[task] = side_by_side(run.path, scores)
     except OSError as error:
         story.problems.append(f"samples cannot be read: {error.strerror}")
 

@@ -15,8 +15,13 @@ def shortest(completions: list[Any], **kwargs: Any) -> list[float]:
     return [-len(c[0]["content"]) / 50 for c in completions]
 
 
+def monotonous(completions: list[Any], **kwargs: Any) -> list[float]:
+    """Pays for using few different characters, without end."""
+    return [-len(set(c[0]["content"])) / 10 for c in completions]
+
+
 def slow_data() -> None:
-    """Every batch takes a tenth of a second more to fetch, as from a slow disk."""
+    """Every batch takes 0.6 seconds more to fetch, as from a slow disk."""
     from trl import SFTTrainer
 
     plain = SFTTrainer.__init__
@@ -26,7 +31,7 @@ def slow_data() -> None:
         collate = self.data_collator
 
         def slow(rows: Any) -> Any:
-            time.sleep(0.1)
+            time.sleep(0.6)
             return collate(rows)
 
         self.data_collator = slow

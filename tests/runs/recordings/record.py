@@ -22,23 +22,30 @@ STABLE = '{"num_decay_steps": 5, "num_stable_steps": 5, "min_lr_ratio": 0.0}'
 # name -> (fault in the process, words of the command)
 UNTRAINED = ["grpo", "tiny-cpu", "--max_steps", "24"]
 GRPO = [*UNTRAINED, "--model", "runs/good-42/sft"]
-SFT = ["sft", "tiny-cpu", "--max_steps", "150"]
+SFT = ["sft", "tiny-cpu", "--max_steps", "24"]
+UNCLIPPED = ["--max_grad_norm", "1e9", "--logging_steps", "1"]
 RECORDINGS: dict[str, tuple[str | None, list[str]]] = {
     "reward-flat": (None, [*UNTRAINED, "--model", "builtin:tiny-qwen2"]),
     "groups-equal": (None, [*GRPO, "--reward_funcs", "[format]"]),
     "length-collapse": (None, [*GRPO, "--reward_funcs", f"[{FAULTS}:shortest]", "--learning_rate", "3e-3"]),
     "length-limit": (None, [*GRPO, "--max_completion_length", "8"]),
-    "entropy-gone": (None, [*GRPO, "--temperature", "0.05", "--learning_rate", "1e-5"]),
+    "entropy-gone": (
+        None,
+        [*GRPO, "--reward_funcs", f"[{FAULTS}:monotonous]", "--learning_rate", "3e-3"],
+    ),
     "kl-explodes": (None, [*GRPO, "--beta", "0.001", "--learning_rate", "1e-2"]),
     "loss-zero-start": (None, [*GRPO, "--loss_type", "grpo"]),
     "lr-ended": (
         None,
         [*GRPO, "--lr_scheduler_type", "warmup_stable_decay", "--lr_scheduler_kwargs", STABLE],
     ),
-    "gradient-explodes": (None, [*SFT, "--learning_rate", "0.3", "--max_grad_norm", "1e9"]),
-    "not-finite": (None, [*SFT, "--learning_rate", "1e6", "--max_grad_norm", "1e9", "--logging_steps", "1"]),
-    "data-wait": ("slow_data", [*SFT]),
-    "gpu-throttled": ("hot_card", [*SFT]),
+    "gradient-explodes": (
+        None,
+        [*SFT, *UNCLIPPED, "--model", "runs/good-42/sft", "--learning_rate", "0.02", "--warmup_steps", "60"],
+    ),
+    "not-finite": (None, [*SFT, *UNCLIPPED, "--learning_rate", "1e6"]),
+    "data-wait": ("slow_data", ["sft", "tiny-cpu", "--max_steps", "80"]),
+    "gpu-throttled": ("hot_card", ["sft", "tiny-cpu", "--max_steps", "80"]),
 }
 DROPPED = ("time", "epoch", "clip_ratio/", "completions/min_", "completions/max_", "step_time")
 
