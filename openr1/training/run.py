@@ -27,12 +27,7 @@ def train(child: Child) -> dict[str, Any]:
     from trl import get_peft_config, get_quantization_config
 
     from openr1.training.callbacks import Reporter, watchman
-    from openr1.training.trl_adapter import (
-        OpenR1GRPOTrainer,
-        OpenR1SFTTrainer,
-        config_of,
-        model_config,
-    )
+    from openr1.training.trl_adapter import config_of, model_config
     from openr1.training.updates import rules_of
 
     child.events.send("phase", name="loading model and data")
@@ -53,6 +48,7 @@ def train(child: Child) -> dict[str, Any]:
     trainer: Any
     if stage == "grpo":
         from openr1.training.grpo import CompletionLog, prefills_think, reward_functions
+        from openr1.training.grpo_trainer import OpenR1GRPOTrainer
 
         prefilled = prefills_think(source, values, dataset[0]["prompt"])
         rewards = reward_functions(values, prefilled, [dataset[i] for i in range(min(2, len(dataset)))])
@@ -61,6 +57,8 @@ def train(child: Child) -> dict[str, Any]:
         trainer.drop_finished_rows = args.device.type == "cpu" if drop is None else drop
         trainer.add_callback(CompletionLog(child, trainer, values["log_samples"]))
     else:
+        from openr1.training.sft_trainer import OpenR1SFTTrainer
+
         trainer = OpenR1SFTTrainer(**shared)
     trainer.child, trainer.keep = child, values["save_total_limit"]
     trainer.rules = rules_of(stage, values, args.per_device_train_batch_size)
