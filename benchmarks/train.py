@@ -475,7 +475,8 @@ def show(row: dict[str, Any]) -> None:
         parts = ", ".join(f"{k} {1000 * v:.0f}" for k, v in one["parts"].items())
         print(
             f"  {who:5} {one['tokens_per_second']:9.0f} real tokens/s"
-            f"  step {1000 * one['step_seconds']:.0f} ms ({parts})  micro-batch {one['micro_batch']}  peak {one['peak_gib']:.2f} GiB",
+            f"  step {1000 * one['step_seconds']:.0f} ms ({parts})"
+            f"  micro-batch {one['micro_batch']}  peak {one['peak_gib']:.2f} GiB",
             flush=True,
         )
 

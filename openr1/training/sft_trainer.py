@@ -1,4 +1,4 @@
-"""SFTTrainer with updates in parts: the rows of an optimizer step grouped by length; packed rows have no padding.
+"""SFTTrainer with updates in parts: the rows of an optimizer step grouped by length.
 
 The step's loss is the sum over its tokens divided by their number, so any grouping has the same gradient.
 Without that number (`num_items_in_batch`), with a MoE router loss, or with packed rows, upstream's way is

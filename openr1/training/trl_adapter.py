@@ -1,5 +1,5 @@
-"""What both trainers have of ours. With `sft_trainer`, `grpo_trainer` and `grpo_updates` this is what knows TRL
-from the inside; contract tests pin what they lean on.
+"""What both trainers have of ours. With `sft_trainer`, `grpo_trainer` and `grpo_updates` this is what knows
+TRL from the inside; contract tests pin what they lean on.
 
 Differences from stock TRL 1.16, each for a reason:
 - a checkpoint is sealed before older ones are removed (transformers removes first: a kill in between could

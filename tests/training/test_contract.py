@@ -54,7 +54,7 @@ def test_grpo_keeps_the_completions_we_show() -> None:
 
 
 def test_what_updates_in_parts_lean_on() -> None:
-    """`updates` calls these between the loop and the loss; another signature or order would break it silently."""
+    """`updates` stands between the loop and the loss; another order or signature would break it silently."""
     step = list(inspect.signature(Trainer.training_step).parameters)
     assert step == ["self", "model", "inputs", "num_items_in_batch"]
     for cls in (GRPOTrainer, SFTTrainer):
@@ -77,7 +77,7 @@ def test_what_updates_in_parts_lean_on() -> None:
 
 
 def test_upstream_still_pads_to_the_longest_of_the_rollout() -> None:
-    """The reason for `GrpoInParts` (huggingface/trl#7179); when this fails, look what is left to do for it."""
+    """The reason for `GrpoInParts` (huggingface/trl#7179); when this fails, see what is left of it to do."""
     source = inspect.getsource(GRPOTrainer._prepare_inputs)
     assert "split_tensor_dict(generation_batch, self.args.steps_per_generation)" in source
     assert "trim" not in source
