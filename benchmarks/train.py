@@ -10,8 +10,8 @@ Scenarios:
     command  `trl sft|grpo` and `openr1 sft|grpo`, from the shell to the saved model
 
 Either side is a process of its own; they take turns, and each ratio is that of two neighbours.
-Stock runs with the best of its micro-batch sizes for the same global batch, found first. Tokens are real ones:
-prompt and completion, without padding. No row is cut or dropped in either.
+Stock runs with the best of its micro-batch sizes for the same global batch, found first. Tokens are real
+ones: prompt and completion, without padding. No row is cut or dropped in either.
 """
 
 from __future__ import annotations
@@ -163,8 +163,10 @@ def measure(job: Job) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp())
     cuda = torch.cuda.is_available()
     settings: dict[str, Any] = {
-        "output_dir": str(folder / "out"), "report_to": [], "seed": 1, "save_strategy": "no", "disable_tqdm": True,
-        "per_device_train_batch_size": job.micro_batch, "gradient_accumulation_steps": job.rows // job.micro_batch,
+        "output_dir": str(folder / "out"), "report_to": [], "seed": 1, "save_strategy": "no",
+        "disable_tqdm": True,
+        "per_device_train_batch_size": job.micro_batch,
+        "gradient_accumulation_steps": job.rows // job.micro_batch,
         "max_steps": job.steps + WARM_UP, "learning_rate": 1e-6, "logging_steps": 1, "log_level": "error",
         "use_cpu": not cuda, "bf16": cuda, "gradient_checkpointing": False, "logging_strategy": "no",
         "model_init_kwargs": {"dtype": "float32"},
@@ -240,7 +242,7 @@ def grpo_trainer(job: Job, settings: dict[str, Any], model: str) -> tuple[Any, d
     from transformers import AutoTokenizer, LogitsProcessor, LogitsProcessorList
     from trl import GRPOConfig, GRPOTrainer
 
-    from openr1.training.trl_adapter import OpenR1GRPOTrainer
+    from openr1.training.grpo_trainer import OpenR1GRPOTrainer
 
     tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
     end = tokenizer.eos_token_id
@@ -331,7 +333,7 @@ def sft_trainer(job: Job, settings: dict[str, Any], model: str) -> tuple[Any, di
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    from openr1.training.trl_adapter import OpenR1SFTTrainer
+    from openr1.training.sft_trainer import OpenR1SFTTrainer
 
     real = {"tokens": 0}
     base = OpenR1SFTTrainer if job.ours else SFTTrainer
@@ -428,7 +430,7 @@ def spread(values: list[float]) -> dict[str, float]:
 def side_by_side(
     workers: tuple[Worker, Worker], name: str, stock: Job | None, ours: Job, rounds: int, part: str | None
 ) -> dict[str, Any]:
-    """Stock and ours in turn; ratios of neighbours. Stock without a job of its own gets its best micro-batch."""
+    """Stock and ours in turn; ratios of neighbours. Stock without a job of its own gets its best split."""
     stock = stock or best_of_stock(workers[0], ours)
     workers[1](replace(ours, steps=1))
     pairs = [(workers[0](stock), workers[1](ours)) for _ in range(rounds)]
@@ -472,8 +474,9 @@ def show(row: dict[str, Any]) -> None:
         one = row[who]
         parts = ", ".join(f"{k} {1000 * v:.0f}" for k, v in one["parts"].items())
         print(
-            f"  {who:5} {one['tokens_per_second']:9.0f} real tokens/s  step {1000 * one['step_seconds']:.0f} ms"
-            f" ({parts})  micro-batch {one['micro_batch']}  peak {one['peak_gib']:.2f} GiB",
+            f"  {who:5} {one['tokens_per_second']:9.0f} real tokens/s"
+            f"  step {1000 * one['step_seconds']:.0f} ms ({parts})"
+            f"  micro-batch {one['micro_batch']}  peak {one['peak_gib']:.2f} GiB",
             flush=True,
         )
 
@@ -539,7 +542,8 @@ def commands(rounds: int) -> dict[str, Any]:
     shared = ["--model_name_or_path", str(folder / "model"), "--max_steps", "20", "--learning_rate", "1e-3"]
     stock = [
         str(Path(sys.executable).with_name("trl")), "sft", *shared, "--dataset_name", str(folder / "data"),
-        "--per_device_train_batch_size", "16", "--use_cpu", "--bf16", "False", "--gradient_checkpointing", "False",
+        "--per_device_train_batch_size", "16", "--use_cpu", "--bf16", "False",
+        "--gradient_checkpointing", "False",
         "--report_to", "none", "--output_dir", str(folder / "stock"),
     ]  # fmt: skip
     ours = [

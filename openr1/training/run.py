@@ -33,12 +33,7 @@ def train(child: Child) -> dict[str, Any]:
 
     from openr1.training.callbacks import Reporter, watchman
     from openr1.training.trackers import name_wandb_run
-    from openr1.training.trl_adapter import (
-        OpenR1GRPOTrainer,
-        OpenR1SFTTrainer,
-        config_of,
-        model_config,
-    )
+    from openr1.training.trl_adapter import config_of, model_config
     from openr1.training.updates import rules_of
 
     child.events.send("phase", name="loading model and data")
@@ -63,6 +58,7 @@ def train(child: Child) -> dict[str, Any]:
     if stage == "grpo":
         from openr1.training import vllm
         from openr1.training.grpo import CompletionLog, check_prompts, prefills_think, reward_functions
+        from openr1.training.grpo_trainer import OpenR1GRPOTrainer
 
         prefilled = prefills_think(source, values, dataset[0]["prompt"])
         rewards = reward_functions(values, prefilled, [dataset[i] for i in range(min(2, len(dataset)))])
@@ -77,6 +73,7 @@ def train(child: Child) -> dict[str, Any]:
         trainer.add_callback(CompletionLog(child, trainer, values["log_samples"]))
     else:
         from openr1.training.sft import prepare
+        from openr1.training.sft_trainer import OpenR1SFTTrainer
 
         ready = prepare(child, values, source, dataset, held_out)
         args = ready.args

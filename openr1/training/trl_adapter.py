@@ -1,5 +1,5 @@
-"""What knows TRL's trainers from the inside, with `grpo_updates` and `sft_updates`; a contract test pins what
-they lean on.
+"""What both trainers have of ours. With `sft_trainer`, `grpo_trainer` and `grpo_updates` this is what knows
+TRL from the inside; contract tests pin what they lean on.
 
 Differences from stock TRL 1.16, each for a reason:
 - a checkpoint is sealed before older ones are removed (transformers removes first: a kill in between could
@@ -13,26 +13,20 @@ Differences from stock TRL 1.16, each for a reason:
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trl import GRPOConfig, GRPOTrainer, ModelConfig, SFTConfig, SFTTrainer
+from trl import GRPOConfig, ModelConfig, SFTConfig
 from trl.chat_template_utils import get_training_chat_template, has_generation_markers
-from trl.scripts.utils import get_dataset  # noqa: F401  (the contract test checks that it is still there)
 
 from openr1.config.catalogue import fields_of
 from openr1.errors import RecipeError
 from openr1.runs.child import Child
 from openr1.runs.files import write_json
-from openr1.sampling.compact import dropping_finished_rows
 from openr1.training.checkpoints import rotate, seal
-from openr1.training.grpo_updates import GrpoInParts
 from openr1.training.ranks import any_of
-from openr1.training.sft_updates import SftInParts
 from openr1.training.sharding import sharded
 from openr1.training.vllm import served
 
@@ -104,6 +98,8 @@ def sft_tokens(dataset: Dataset, tokenizer: Any, args: SFTConfig, name: str) -> 
     Returns:
         The dataset with `input_ids` and `labels` beside its columns.
     """
+    from trl import SFTTrainer
+
     first = dataset[0]
     maker: Any = object.__new__(SFTTrainer)
     maker._tokenizer = tokenizer
@@ -145,60 +141,3 @@ class Sealed:
             for _ in rotate(folder, self.keep):
                 pass
             self.child.events.send("saved", step=step)
-
-
-class OpenR1SFTTrainer(Sealed, SftInParts, SFTTrainer):
-    """SFTTrainer with sealed checkpoints whose count of tokens goes on after a restart."""
-
-    _total_train_tokens: int
-
-    def beside_the_checkpoint(self) -> dict[str, int]:
-        return {"num_tokens": self._total_train_tokens}
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            kept = json.loads((Path(checkpoint) / COUNTERS).read_text(encoding="utf-8"))
-            self._total_train_tokens = kept["num_tokens"]
-
-
-class OpenR1GRPOTrainer(Sealed, GrpoInParts, GRPOTrainer):
-    """GRPOTrainer with sealed checkpoints that continues its rollout schedule."""
-
-    drop_finished_rows: bool = False
-
-    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        # With vLLM nothing calls generate; continuous batching has a method of its own.
-        drops = dropping_finished_rows(self.model) if self.drop_finished_rows else contextlib.nullcontext()
-        with drops:
-            return super()._generate_single_turn(*args, **kwargs)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            self._step = self.state.global_step * self.args.gradient_accumulation_steps
-            args: Any = self.args
-            window = args.steps_per_generation * self.num_iterations
-            if self._step % window:
-                self.child.events.send(
-                    "notice",
-                    text="the rollout batch that the last attempt had half used is made anew, "
-                    "from the checkpoint's weights and random state",
-                )
-
-    def recent_completions(self, count: int) -> list[dict[str, Any]]:
-        """The newest completions with their rewards and advantages, as TRL keeps them for its own table."""
-        logs: Any = self._logs
-        total = len(logs["completion"])
-        rows = []
-        for index in range(max(0, total - count), total):
-            rows.append(
-                {
-                    "step": self.state.global_step,
-                    "prompt": logs["prompt"][index],
-                    "completion": logs["completion"][index],
-                    "rewards": {name: values[index] for name, values in logs["rewards"].items()},
-                    "advantage": logs["advantages"][index],
-                }
-            )
-        return rows

@@ -4,7 +4,7 @@ row.
 Upstream pads every GRPO micro-batch to the longest completion of the whole rollout, and an SFT micro-batch to
 its longest row of any length. Here the micro-batches of an optimizer step are held until its last one, and
 their rows then go through the model in parts (see `micro_batches`), with each part's loss weighted so that
-the gradient is the same; only the order of the sums differs. `grpo_updates` and `sft_updates` say what a
+the gradient is the same; only the order of the sums differs. `grpo_updates` and `sft_trainer` say what a
 trainer's batches hold.
 """
 

@@ -20,7 +20,8 @@ from datasets import Dataset
 from transformers import AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
-from openr1.training.trl_adapter import OpenR1GRPOTrainer, OpenR1SFTTrainer
+from openr1.training.grpo_trainer import OpenR1GRPOTrainer
+from openr1.training.sft_trainer import OpenR1SFTTrainer
 from openr1.training.updates import Rules
 
 Gradients = list[dict[str, torch.Tensor]]  # by optimizer step, by parameter

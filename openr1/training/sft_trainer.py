@@ -1,5 +1,4 @@
-"""SFT's updates in parts: the rows of an optimizer step grouped by length; packed rows have no padding to
-save.
+"""SFTTrainer with updates in parts: the rows of an optimizer step grouped by length.
 
 The step's loss is the sum over its tokens divided by their number, so any grouping has the same gradient.
 Without that number (`num_items_in_batch`), with a MoE router loss, or with packed rows, upstream's way is
@@ -8,12 +7,15 @@ taken.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
 from trl import SFTTrainer
 
 from openr1.training.micro_batches import Part
+from openr1.training.trl_adapter import COUNTERS, Sealed
 from openr1.training.updates import Batch, InParts, Ready, widths
 
 PADDING = {"input_ids": 0, "labels": -100, "attention_mask": 0}  # an id that is not attended to may be any
@@ -49,6 +51,21 @@ class SftInParts(InParts):
 
     def _merge(self, parts: list[Part], before: dict[str, int], rows: int) -> None:
         self._mean(("entropy", "mean_token_accuracy"), [part.scored for part in parts], before)
+
+
+class OpenR1SFTTrainer(Sealed, SftInParts, SFTTrainer):
+    """SFTTrainer with sealed checkpoints whose count of tokens goes on after a restart."""
+
+    _total_train_tokens: int
+
+    def beside_the_checkpoint(self) -> dict[str, int]:
+        return {"num_tokens": self._total_train_tokens}
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            kept = json.loads((Path(checkpoint) / COUNTERS).read_text(encoding="utf-8"))
+            self._total_train_tokens = kept["num_tokens"]
 
 
 def _stacked(held: tuple[Batch, ...], key: str) -> torch.Tensor:
