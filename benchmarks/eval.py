@@ -9,9 +9,9 @@ tokenise, generate, grade, write. lighteval gets the work-arounds without which 
 (docs/evaluation.md). The ratio is taken in CPU seconds, our grading workers included, because the wall clock
 of a busy machine says little; it is printed too.
 
-Part 2: grading 16 answers of MATH-500's length to each of 500 problems, majority vote included, as a share of
-the time that sampling them would take at best: DeepSeek-R1-Distill-Qwen-1.5B, the smallest of the distills, on
-8 H100 at the planner's rate. With `--golds` the golds are a file's (column `answer`), else the built-in ones.
+Part 2: grading 16 answers of MATH-500's length to each of 500 problems, votes included, as a share of
+the time that sampling them would take at best: DeepSeek-R1-Distill-Qwen-1.5B, the smallest of the distills,
+on 8 H100 at the planner's rate. `--golds` takes a file's golds (column `answer`) instead of the built-in ones.
 """
 
 from __future__ import annotations
@@ -240,7 +240,8 @@ def main() -> int:
     )
     print(
         f"grading {share['answers']:,} answers of {ANSWER_CHARS:,} characters with votes: "
-        f"{share['grading_s']:.1f} s; sampling them at {share['sampling_tokens_per_s']:,.0f} tokens/s: {share['sampling_s']:.0f} s; "
+        f"{share['grading_s']:.1f} s; sampling them at {share['sampling_tokens_per_s']:,.0f} tokens/s: "
+        f"{share['sampling_s']:.0f} s; "
         f"share {100 * share['share']:.1f} % (target at most {100 * TARGET_SHARE:g} %)"
     )
     print("ok" if passed else "MISSED")

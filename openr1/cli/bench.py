@@ -56,7 +56,7 @@ def command(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """The published tables of DeepSeek-R1 and open-r1, with ours beside them."""
+    """The published scores of DeepSeek and open-r1, beside ours."""
     from openr1.cli import bench_view
     from openr1.errors import UsageError
 

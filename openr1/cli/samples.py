@@ -36,7 +36,7 @@ def command(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Read a run's completions: problem, gold, extracted answer, verdict, text."""
+    """Read what a run's models wrote, with gold and verdict."""
     from openr1.cli.samples_view import show
     from openr1.services.samples import samples
 

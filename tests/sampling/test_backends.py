@@ -209,13 +209,18 @@ def test_a_served_vllm_gives_the_same_greedy_answers(model: str) -> None:
             assert sampler.context == 128
             alone = Engine("transformers", model, dtype="float32").open()
             assert sampler.prompt_lengths(requests()[:3]) == alone.prompt_lengths(requests()[:3])
-            assert drawn(sampler, GREEDY) == drawn(alone, GREEDY)
+            # The server holds back bytes that make no whole character, as random weights write them.
+            assert whole_characters(drawn(sampler, GREEDY)) == whole_characters(drawn(alone, GREEDY))
             assert drawn(sampler, WARM) == drawn(sampler, WARM)
         finally:
             sampler.close()
     finally:
         server.terminate()
         server.wait(timeout=60)
+
+
+def whole_characters(found: dict[tuple[int, int], Completion]) -> dict[tuple[int, int], tuple[object, ...]]:
+    return {key: (c.text.replace("\ufffd", ""), c.tokens, c.finish_reason) for key, c in found.items()}
 
 
 def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
