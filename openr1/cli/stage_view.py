@@ -79,12 +79,18 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     printer.text("would run", style="bold")
     printer.text(f"  {prepared.command}")
     if int(plan.get("processes") or 1) > 1 or plan.get("vllm_gpus"):
-        cards = ", ".join(map(str, plan.get("vllm_gpus") or ()))
-        servers = f" and vLLM on GPU {cards}" if cards else ""
-        said = f"in {plan['processes']} processes{servers}: planned; this version launches one process only"
-        printer.text(f"  {said}", style="yellow")
+        printer.text(f"  {_processes(plan)}", style="dim")
     printer.text("would write", style="bold")
     printer.text(f"  {prepared.run.path}/  {_written(resolved.stage)}")
+
+
+def _processes(plan: dict[str, Any]) -> str:
+    """How often the command is started, and what beside it."""
+    nodes, cards = int(plan.get("nodes") or 1), ", ".join(map(str, plan.get("vllm_gpus") or ()))
+    each = int(plan["processes"]) // max(1, nodes - int(plan.get("vllm_nodes") or 0))
+    ranks = f"{each} times" + (f" on each of {nodes} nodes" if nodes > 1 else "")
+    said = f"{ranks}, with RANK, WORLD_SIZE and MASTER_ADDR set"
+    return said + (f"; a vLLM server on GPU {cards}" if cards else "")
 
 
 def _written(stage: str) -> str:

@@ -44,7 +44,7 @@ def read(path: Path) -> AccelerateFile:
             where=str(path),
             fix="make one with `accelerate config --config_file FILE`, or leave it out: the plan decides",
         )
-    kind = str(loaded["distributed_type"])
+    kind = str(loaded["distributed_type"] or "NO")  # NO without quotes is YAML's false
     if kind not in KINDS:
         raise RecipeError(
             f"distributed_type {kind} is not launched", where=str(path), fix=f"one of {', '.join(KINDS)}"

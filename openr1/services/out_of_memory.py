@@ -60,7 +60,7 @@ def _planned(prepared: Prepared) -> tuple[Edit, ...]:
     resolved, machine, plan = prepared.resolved, prepared.machine, prepared.plan
     capacity = capacity_bytes(machine)
     try:
-        gpus, processes = plan.get("gpus"), plan.get("processes") if not machine.gpus else None
+        gpus, processes = plan["asked"]["gpus"], plan["asked"]["processes"]
         context = build(resolved.stage, resolved.values, machine, resolved.explicit, gpus, processes, None)
         if context.shape.value is None or capacity is None:
             return ()

@@ -276,14 +276,14 @@ def _plan_training(
         notices.append(
             "another machine or other flags than the run began with: planned again, at the same global batch"
         )
-    return resolved.with_values("plan", values), {**made.as_dict(), "machine": key, **spread}, notices
+    return resolved.with_values("plan", values), {**made.as_dict(), "machine": key, "asked": spread}, notices
 
 
 def _stored_plan(run: RunFolder, machine: str, spread: dict[str, Any]) -> dict[str, Any] | None:
     if not run.resolved.exists():
         return None
     plan: dict[str, Any] = resolved_file.read(run.resolved)["plan"]
-    same = plan.get("machine") == machine and all(plan.get(key) == value for key, value in spread.items())
+    same = plan.get("machine") == machine and plan.get("asked") == spread
     return plan if same and "values" in plan else None
 
 

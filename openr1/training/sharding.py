@@ -16,7 +16,7 @@ def sharded(child: Child) -> dict[str, Any]:
 
     A person's own `deepspeed:` file stays theirs, and a file of `accelerate config` decides alone.
     """
-    file = child.config["plan"].get("accelerate_config")
+    file = child.config["plan"].get("asked", {}).get("accelerate_config")
     if file:
         os.environ.update(_as_accelerate_launch(file))
         if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true" and child.values.get("use_cpu"):

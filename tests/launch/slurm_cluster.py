@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -72,8 +73,10 @@ class Cluster:
 
     def start(self, name: str, *argv: str) -> None:
         log = (self.folder / f"{name}.out").open("ab")
+        # bound: a test run that is killed leaves no daemon behind
+        bound = [sys.executable, "-m", "openr1.launch.bound", *argv]
         self.running[name] = subprocess.Popen(
-            argv, env=os.environ | self.env, stdout=log, stderr=log, start_new_session=True
+            bound, env=os.environ | self.env, stdout=log, stderr=log, start_new_session=True
         )
 
     def start_node(self, node: str) -> None:
