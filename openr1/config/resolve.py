@@ -30,6 +30,7 @@ NOT_HASHED |= {"push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision"
 NOT_HASHED |= {"hub_always_push", "report_to", "wandb_entity", "wandb_project", "wandb_run_group"}
 NOT_HASHED |= {"server_timeout", "processes", "parallel", "gpu_memory_utilization"}
 NOT_HASHED |= {"from_run"}  # its hash is among the parents
+SECRET = {"hub_token"}
 RESERVED_ENV = {"OPENR1_LANG", "OPENR1_DEBUG", "OPENR1_RUNS_DIR", "OPENR1_EVENTS_FD", "OPENR1_CACHE"}
 RESERVED_ENV |= {"OPENR1_REPORT", "OPENR1_NODE", "OPENR1_PARENT_PID", "OPENR1_ENGINE_FD"}
 RESERVED_ENV |= {"OPENR1_SUBMITTED", "OPENR1_MASTER", "OPENR1_MEETING_SECONDS"}
@@ -178,6 +179,9 @@ def _typed(stage: str, asked: _Asked) -> tuple[dict[str, Any], dict[str, str]]:
     own_values = {}
     for key, (loaded, _) in asked.items():
         value = plain(loaded)
+        if key in SECRET and value:
+            wrong[key] = "is a secret, and values are written to the run's files: hf auth login, or HF_TOKEN"
+            continue
         if key in ours:
             own_values[key] = value
             continue

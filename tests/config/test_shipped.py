@@ -1,4 +1,4 @@
-"""Every shipped recipe on every kind of machine: it fits, or is refused with edits, and the table says which."""
+"""Every shipped recipe on every kind of machine: it fits, or is refused with edits; the table says which."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from openr1.planning import plan
 
 MACHINES = {name: simulate(name) for name in ("cpu", "RTX 3060", "RTX 4090", "H100", "8xH100")}
 ALL = set(MACHINES)
-# Where each training section fits. A built-in model's size is not known to the planner: no verdict, no refusal.
+# Where each training section fits. A built-in model's size is unknown to the planner: no verdict.
 FITS: dict[tuple[str, str], set[str]] = {
     ("tiny-cpu", "sft"): ALL,
     ("tiny-cpu", "grpo"): ALL,

@@ -46,7 +46,7 @@ _PRECISION = "16-bit computing where the card has it; the plan keeps fp32 weight
 _NEVER_READ = "was never read, and is not now"
 _ACCELERATE = Rule("accelerate's own setting; openr1 starts the processes itself, as many as the plan says")
 _SANDBOX = Rule("code runs in openr1's own sandbox on this machine; no service is asked")
-_PASS_RATE = Rule("a setting of pass-rate filtering; `openr1 grpo` trains and filters nothing")
+_PASS_RATE = Rule("filters data, which is `openr1 generate`'s job; `openr1 grpo` trains on all rows")
 _FUSED = Rule("TRL's fused head takes Liger's place: the same loss, the logits never in memory at once")
 _MACHINE = "what a card holds is this machine's matter: the plan chooses it"
 
