@@ -68,7 +68,7 @@ def test_show_says_where_it_comes_from_and_where_the_bytes_are(piped: tuple[Cli,
     cli, run = piped
     out = cli("runs", "show", run.name[:8]).out  # the beginning of a name is enough
     assert "builtin:tiny-qwen2?layers=1&hidden=64 → sft → grpo → eval" in out
-    for words in ("checkpoints", "finished, 2 attempts", "report.html", "95 % interval"):
+    for words in ("checkpoints", "finished, 2 attempts", "report.html", "95 %"):
         assert words in out
     shown = cli("runs", "show", f"{run.name}/grpo", "--json").json
     assert shown["kind"] == "grpo"
@@ -122,7 +122,7 @@ def test_the_page_tells_the_whole_story(piped: tuple[Cli, Path]) -> None:
 def test_the_summary_in_the_terminal_and_as_json(piped: tuple[Cli, Path]) -> None:
     cli, run = piped
     done = cli("report", run.name)
-    for words in ("▁", "Reward", "95 % interval", "compared problem by problem", "report.html"):
+    for words in ("▁", "Reward", "95 %", "compared problem by problem", "report.html"):
         assert words in done.out
     found = cli("report", run, "--json").json
     (side,) = found["runs"]
@@ -150,9 +150,17 @@ def test_pairs_on_the_page_are_those_of_the_statistics(piped: tuple[Cli, Path]) 
 
 
 def test_two_runs_side_by_side(piped: tuple[Cli, Path]) -> None:
+    """The pipeline's grpo section and a copy of it with another learning rate and other rewards."""
     cli, run = piped
-    words = ("grpo", "tiny recipe.yaml", "--model", f"runs/{run.name}/sft", "--learning_rate", "3e-4")
-    cli(*words, "--run_name", "faster", "--seed", "3", "--quiet")
+    copy = cli.folder / "runs" / "faster"
+    shutil.copytree(run / "grpo", copy)
+    values = (copy / "resolved.yaml").read_text()
+    assert "  learning_rate: 0.0001  #" in values
+    (copy / "resolved.yaml").write_text(values.replace("learning_rate: 0.0001", "learning_rate: 0.0003"))
+    rows = rows_of(copy / "metrics.jsonl")
+    (copy / "metrics.jsonl").write_text(
+        "".join(json.dumps(row | {"reward": row["step"] / 4}) + "\n" for row in rows)
+    )
     done = cli("report", f"{run.name}/grpo", "faster")
     assert "learning_rate" in done.out
     page = run / "grpo" / "compare-faster.html"
@@ -160,7 +168,9 @@ def test_two_runs_side_by_side(piped: tuple[Cli, Path]) -> None:
     assert "0.0001" in read.text
     assert "0.0003" in read.text
     labels = [v for tag, name, v in read.attributes if tag == "svg" and name == "aria-label"]
-    assert any(label.startswith("Reward: grpo from") and "; faster from" in label for label in labels)
+    assert any(
+        label.startswith("Reward: grpo from") and "; faster from 0.25 to 1" in label for label in labels
+    )
     found = cli("report", f"{run.name}/grpo", "faster", "--json").json
     changed = {row["key"] for row in found["differences"][0]["values"]}
     assert "learning_rate" in changed
