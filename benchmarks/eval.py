@@ -11,7 +11,7 @@ of a busy machine says little; it is printed too.
 
 Part 2: grading 16 answers of MATH-500's length to each of 500 problems, votes included, as a share of
 the time that sampling them would take at best: DeepSeek-R1-Distill-Qwen-1.5B, the smallest of the distills,
-on 8 H100 at the planner's rate. `--golds` takes a file's golds (column `answer`) instead of the built-in ones.
+on 8 H100 at the planner's rate. `--golds` takes a file's golds (column `answer`) for the built-in ones.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from openr1.data.tiny_model import build_tiny_model, build_tokenizer, parse_mode
 from openr1.errors import RecipeError
 from openr1.training.run import load_rows
 from openr1.training.sft import prepare, row_lengths
-from openr1.training.trl_adapter import OpenR1SFTTrainer, config_of
+from openr1.training.sft_trainer import OpenR1SFTTrainer
+from openr1.training.trl_adapter import config_of
 from tests.conftest import Cli
 from tests.training.in_process import MODEL, child_of, write_rows
 
