@@ -26,7 +26,7 @@ def _generate(self: Any, prompt_ids: Any, *args: Any, **kwargs: Any) -> tuple[li
 def reward(
     completions: list[Any], completion_ids: list[list[int]] | None = None, **kwargs: Any
 ) -> list[float]:
-    from openr1.training.trl_adapter import OpenR1GRPOTrainer
+    from openr1.training.grpo_trainer import OpenR1GRPOTrainer
 
     OpenR1GRPOTrainer._generate_single_turn = _generate  # type: ignore[method-assign]
     if completion_ids is None:
