@@ -25,7 +25,8 @@ def show_generation(printer: Printer, result: dict[str, Any]) -> None:
     if result.get("dataset"):
         said = ", ".join(f"{name}: {count:,} rows" for name, count in result["exported"].items())
         printer.text(f"  {result['dataset']}  ({said})")
-        printer.text(f"next:  openr1 sft RECIPE --dataset {result['dataset']}", style="dim")
+        if next(iter(result["exported"])) == "messages":
+            printer.text(f"next:  openr1 sft RECIPE --dataset {result['dataset']}", style="dim")
     if result.get("hub"):
         printer.text(f"  {result['hub']}")
 

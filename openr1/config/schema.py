@@ -245,6 +245,8 @@ class GenerateFields(SamplingFields):
     """Nucleus sampling's probability mass; not used at temperature 0."""
     max_new_tokens: int = Field(8192, ge=1)
     """Longest completion, in tokens."""
+    engine: Literal["openr1", "distilabel"] = "openr1"
+    """What drives the sampling: openr1's own loop, or a distilabel pipeline around it."""
     truncated: Literal["keep", "drop", "retry"] = "keep"
     """Completions cut off at the limit: keep (flagged), drop in the filter, or retry with a larger budget."""
     retry_max_new_tokens: int | None = Field(None, ge=1)

@@ -16,9 +16,10 @@ from openr1.runs.child import Child
 from openr1.sampling.draw import choose_threads, draw
 from openr1.sampling.ledger import Ledger
 from openr1.sampling.requests import Request, SamplingParams
-from openr1.sampling.transformers_backend import TransformersSampler
+from openr1.sampling.transformers_backend import TransformersSampler, model_fingerprint
 
 Samples = list[dict[str, Any]]
+DISTILABEL_BATCH = 50  # distilabel's own default
 
 
 def sample(child: Child) -> SampleSet:
@@ -37,6 +38,8 @@ def sample(child: Child) -> SampleSet:
     sent = conversations(source, template, values["system_prompt"])
     _say_what_is_odd(child, source, sent)
     child.check_stop()
+    if values["engine"] == "distilabel":
+        return _through_distilabel(child, made, source, template, sent)
     requests = [
         Request(number, index, tuple(messages))
         for number, messages in enumerate(sent)
@@ -50,6 +53,52 @@ def sample(child: Child) -> SampleSet:
     if values["truncated"] == "retry":
         by_request |= _retried(child, sampler, requests, by_request, params, room)
     facts = _facts(values, source, template, sampler.fingerprint, params)
+    made.write(_problems(source, sent, by_request, values["num_generations"]), facts)
+    return made
+
+
+def _through_distilabel(
+    child: Child,
+    made: SampleSet,
+    source: Source,
+    template: PromptTemplate | None,
+    sent: Sequence[list[dict[str, str]]],
+) -> SampleSet:
+    """The same rows by way of a distilabel pipeline, whose step draws from our engine."""
+    from openr1.generation.distilabel import OpenR1LLM, run_pipeline
+
+    values = child.values
+    limit = values["max_new_tokens"]
+    params = SamplingParams(values["temperature"], values["top_p"], values["top_k"], limit, values["seed"])
+    model = model_files(child.config["plan"]["model"], values["seed"], child.run.path)
+    llm = OpenR1LLM(
+        model=model,
+        revision=values["model_revision"],
+        dtype=values["dtype"],
+        trust_remote_code=values["trust_remote_code"],
+        batch_size=values["batch_size"],
+        seed=values["seed"],
+        ledger=str(child.run.samples / "ledger.jsonl"),
+        generation_kwargs={
+            "max_new_tokens": limit,
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "top_k": params.top_k or 0,
+        },
+    )
+    child.events.send("phase", name="sampling in a distilabel pipeline")
+    drawn = run_pipeline(
+        sent,
+        llm,
+        num_generations=values["num_generations"],
+        batch_size=values["batch_size"] or DISTILABEL_BATCH,
+        cache=child.run.path / "distilabel",
+    )
+    lost = len(sent) * values["num_generations"] - len(drawn)
+    if lost:
+        child.events.send("notice", text=f"{lost:,} samples failed; the log says why")
+    by_request = {(s["row"], s["index"]): s for s in drawn}
+    facts = _facts(values, source, template, model_fingerprint(model), params)
     made.write(_problems(source, sent, by_request, values["num_generations"]), facts)
     return made
 

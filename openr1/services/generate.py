@@ -226,6 +226,12 @@ def _check_values(resolved: Resolved) -> list[str]:
                 "the prompt template holds a backspace: `\\b` of a \\boxed in a string that is not raw; "
                 "write it in single quotes or in a file"
             )
+    if resolved["engine"] == "distilabel" and resolved["truncated"] == "retry":
+        raise RecipeError(
+            "a distilabel pipeline does not draw again what was cut off",
+            where=resolved.where("truncated"),
+            fix="truncated: keep, or engine: openr1",
+        )
     for entry in resolved["against"]:
         with placed(resolved.where("against")):
             parse_against(entry)

@@ -1,0 +1,173 @@
+"""distilabel with our engine: the seed's pipeline with one class changed, ledger, failures, metadata."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distilabel.models.llms import LLM
+
+from openr1.generation.distilabel import OpenR1LLM
+from openr1.sampling.requests import Completion, Request, SamplingParams
+from tests.conftest import Cli, only_run, rows_of
+
+MODEL = "builtin:tiny-qwen2?layers=1&hidden=64"
+
+# The pipeline of open-r1's README. Changed: the LLM's class with its ledger, dataset, model and sizes.
+SEEDS_PIPELINE = r'''
+from datasets import Dataset
+from distilabel.pipeline import Pipeline
+from distilabel.steps.tasks import TextGeneration
+
+from openr1.generation.distilabel import OpenR1LLM
+
+prompt_template = r"""
+You will be given a problem. Please reason step by step, and put your final answer within \boxed{}:
+{{ instruction }}"""
+
+dataset = Dataset.from_list([{"problem": f"What is {i}+{i}?"} for i in (1, 2, 3, 1)])
+model_id = "builtin:tiny-qwen2?layers=1&hidden=64"
+
+with Pipeline(name="distill-qwen-7b-r1", description="A pipeline to generate data") as pipeline:
+    llm = OpenR1LLM(
+        model=model_id,
+        tokenizer=model_id,
+        extra_kwargs={"tensor_parallel_size": 1, "max_model_len": 8192},
+        generation_kwargs={"temperature": 0.6, "max_new_tokens": 6},
+        ledger="traces/ledger.jsonl",
+    )
+    prompt_column = "problem"
+    text_generation = TextGeneration(
+        llm=llm,
+        template=prompt_template,
+        num_generations=4,
+        input_mappings={"instruction": prompt_column} if prompt_column is not None else {},
+    )
+
+if __name__ == "__main__":
+    distiset = pipeline.run(dataset=dataset, use_cache=False)
+    distiset["default"]["train"].to_json("out.jsonl")
+'''
+
+
+def run_seeds_pipeline(cli: Cli) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "pipeline.py"],
+        cwd=cli.folder,
+        env=cli.env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return rows_of(cli.folder / "out.jsonl")
+
+
+def test_the_seeds_pipeline_with_one_class_changed_and_continued(cli: Cli) -> None:
+    cli.env["HOME"] = str(cli.folder)  # distilabel keeps a folder of its own there
+    cli.write("pipeline.py", SEEDS_PIPELINE)
+    rows = run_seeds_pipeline(cli)
+    assert len(rows) == 16
+    assert sorted(rows[0]) == ["distilabel_metadata", "generation", "model_name", "problem"]
+    assert len({row["generation"] for row in rows}) == 16  # also of the problem that comes twice
+    metadata = rows[0]["distilabel_metadata"]
+    assert "\\boxed{}" in metadata["raw_input_text_generation_0"][0]["content"]
+    statistics = metadata["statistics_text_generation_0"]
+    assert statistics["finish_reason"] in ("stop", "length") and 1 <= statistics["output_tokens"] <= 6
+    assert statistics["is_reasoning_complete"] is (statistics["finish_reason"] == "stop")
+    ledger = cli.folder / "traces" / "ledger.jsonl"
+    whole = ledger.read_text()
+    assert len(whole.splitlines()) == 16
+    assert run_seeds_pipeline(cli) == rows  # all of it from the ledger
+    assert ledger.read_text() == whole
+
+
+class Sampler:
+    """A backend that fails on some prompts, and counts what it is asked."""
+
+    device, fingerprint, context = "cpu", "f", None
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.tokenizer = lambda text, **more: {"input_ids": text.split()}
+
+    def prompt_text(self, messages: Any) -> str:
+        return str(messages[0]["content"])
+
+    def complete(self, requests: list[Request], params: SamplingParams, number: int) -> list[Completion]:
+        self.asked += len(requests)
+        if any("bad" in r.messages[0]["content"] for r in requests):
+            raise ValueError("cannot")
+        return [
+            Completion(f"{r.messages[0]['content']}/{r.row}/{r.index}</think>2", r.index + 1, "stop", True)
+            for r in requests
+        ]
+
+
+@pytest.fixture
+def llm(tmp_path: Path) -> OpenR1LLM:
+    made = OpenR1LLM(model=MODEL, ledger=str(tmp_path / "ledger.jsonl"))
+    LLM.load(made)  # the logger; the model is this test's own
+    made._sampler = Sampler()
+    return made
+
+
+def turns(*texts: str) -> list[list[dict[str, str]]]:
+    return [[{"role": "user", "content": text}] for text in texts]
+
+
+def test_one_bad_prompt_is_one_none(llm: OpenR1LLM) -> None:
+    good, bad, other = llm.generate(turns("a b", "bad", "c"), num_generations=2)
+    assert good["generations"] == ["<think>\na b/0/0</think>2", "<think>\na b/0/1</think>2"]
+    assert good["statistics"] == {
+        "input_tokens": [2],
+        "output_tokens": [1, 2],  # each its own
+        "finish_reason": ["stop", "stop"],
+        "is_reasoning_complete": [True, True],
+    }
+    assert bad["generations"] == [None, None]
+    assert bad["statistics"]["finish_reason"] == ["error", "error"]
+    assert other["generations"][0] is not None
+    assert len(rows_of(Path(llm.ledger))) == 4  # what failed is not done
+
+
+def test_what_is_in_the_ledger_is_not_drawn_again(llm: OpenR1LLM, tmp_path: Path) -> None:
+    first = llm.generate(turns("a", "a"), num_generations=2)
+    assert first[0]["generations"] != first[1]["generations"]
+    again = OpenR1LLM(model=MODEL, ledger=str(tmp_path / "ledger.jsonl"))
+    LLM.load(again)
+    again._sampler = Sampler()
+    assert again.generate(turns("a", "a"), num_generations=2) == first
+    assert again._sampler.asked == 0
+
+
+@pytest.mark.slow
+def test_the_command_returns_the_same_rows_by_way_of_a_pipeline(cli: Cli) -> None:
+    cli.write("d.jsonl", '{"problem": "1+1?", "answer": "2"}\n{"problem": "2+2?", "answer": "4"}\n')
+    words = (
+        "--dataset",
+        "d.jsonl",
+        "--num-generations",
+        3,
+        "--max-new-tokens",
+        5,
+        "--keep",
+        "any",
+        "--threads",
+        1,
+    )
+    cli("generate", "--model", MODEL, *words, "--engine", "distilabel", "--run_name", "d")
+    cli("generate", "--model", MODEL, *words, "--run_name", "o")
+    theirs, ours = (rows_of(only_run(cli, name) / "samples.jsonl") for name in "do")
+    for one, other in zip(theirs, ours, strict=True):
+        assert one.keys() == other.keys()
+        for key in ("problem", "answer", "sent", "prompt_hash"):
+            assert one[key] == other[key]
+        assert len(one["generations"]) == 3
+    refused = cli(
+        "generate", "--model", MODEL, *words, "--engine", "distilabel", "--truncated", "retry", code=3
+    )
+    assert "does not draw again" in refused.err
