@@ -54,7 +54,7 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Sample completions for a dataset's rows, verify, filter and export them."""
+    """Sample completions for a dataset, verify, filter, export."""
     from openr1.cli.stage_view import run_stage
     from openr1.services import generate
 
