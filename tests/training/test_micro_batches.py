@@ -78,7 +78,10 @@ def test_the_rules_of_a_section() -> None:
     }  # fmt: skip
     assert rules_of("grpo", values, 8) == Rules(trim=True, skip=True, budget=8 * (512 + 64))
     assert rules_of("sft", values, 8) == Rules(trim=True, skip=False, budget=8 * 128)
-    assert rules_of("grpo", values | {"micro_batch_tokens": 99, "max_prompt_length": 1}, 8).budget == 99
+    assert rules_of("grpo", values | {"micro_batch_tokens": 99}, 8) == Rules(True, True, 99)
     assert rules_of("grpo", values | {"micro_batch_by": "rows", "skip_idle_rows": False}, 8) == Rules(
         True, False, None
     )
+    off = {"trim_micro_batches": False, "micro_batch_by": "rows"}
+    assert rules_of("sft", values | off, 8) is None  # TRL's own way, untouched
+    assert rules_of("grpo", values | off, 8) == Rules(trim=False, skip=True, budget=None)
