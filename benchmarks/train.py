@@ -275,11 +275,9 @@ def grpo_trainer(job: Job, settings: dict[str, Any], model: str) -> tuple[Any, d
             scores[:, end] = rest + math.log(hazard / (1 - hazard)) if hazard < 1 else 1e9
             return scores
 
-    def reward(completion_ids: Any, number: Any, **_: Any) -> list[float]:
-        return [
-            0.0 if n % 100 < 100 * job.idle else len(ids) % 3 / 2
-            for n, ids in zip(number, completion_ids, strict=True)
-        ]
+    def reward(number: Any, **_: Any) -> list[float]:
+        """Every other completion is right, but for the groups that shall be without spread."""
+        return [0.0 if n % 100 < 100 * job.idle else float(i % 2) for i, n in enumerate(number)]
 
     idle = [(i * 50) % 100 for i in range(4096)]  # every other group
     digits = "a+4 b+3 c+4 d+7 e*7"
