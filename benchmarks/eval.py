@@ -236,7 +236,7 @@ def main() -> int:
     print(
         f"end to end, {speed['problems']} problems, {speed['same_answers']} answers the same: "
         f"ours {speed['ours_per_s']:.1f} samples/s, lighteval {speed['lighteval_per_s']:.1f}, "
-        f"wall {speed['wall_ratio']:.2f}x, CPU {speed['cpu_ratio']:.2f}x (target {TARGET_RATIO:g} by the wall clock)"
+        f"wall {speed['wall_ratio']:.2f}x (target {TARGET_RATIO:g}), CPU {speed['cpu_ratio']:.2f}x"
     )
     print(
         f"grading {share['answers']:,} answers of {ANSWER_CHARS:,} characters with votes: "
