@@ -19,6 +19,7 @@ from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate
 from openr1.services.evaluate import models_of, prepare_eval
 from openr1.services.hw_profile import the_machine
+from openr1.services.launching import together
 from openr1.services.lineage import MODEL, parent_of, start_from, starts_elsewhere
 from openr1.services.recipes import check_section_names, default_recipe, overrides_for
 from openr1.services.request import Asked, Listener
@@ -76,7 +77,7 @@ class PipelineOutcome:
 
 def prepare(asked: Asked) -> PipelinePlan:
     """Resolve and plan every section. Sections to come are planned with paths that do not exist yet."""
-    machine = the_machine(asked.simulate, asked.profile)
+    machine = together(the_machine(asked.simulate, asked.profile), asked.nodes)
     recipe, notices = _recipe(asked, machine)
     _check_overrides(recipe, asked)
     resolved = [_resolve(recipe, section, asked) for section in recipe.sections]
