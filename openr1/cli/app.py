@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from openr1.cli import bench, configs, eval, generate, grpo, hw_profile, pipeline, sft
+from openr1.cli import bench, configs, eval, generate, grpo, hw_profile, pipeline, report, runs, samples, sft
 from openr1.cli.commands import Commands
 
 EPILOG = """Start here:
@@ -44,9 +44,12 @@ for name, function, epilog in (
     ("grpo", grpo.command, grpo.EXAMPLES),
     ("eval", eval.command, eval.EXAMPLES),
     ("generate", generate.command, generate.EXAMPLES),
+    ("samples", samples.command, samples.EXAMPLES),
     ("bench", bench.command, bench.EXAMPLES),
     ("hw-profile", hw_profile.command, hw_profile.EXAMPLES),
+    ("report", report.command, report.EXAMPLES),
 ):
-    settings = OPEN if name not in ("bench", "hw-profile") else {}
+    settings = OPEN if name not in ("hw-profile", "report", "samples") else {}
     app.command(name, epilog=epilog, context_settings=settings)(function)
 app.add_typer(configs.app, name="configs")
+app.add_typer(runs.app, name="runs")

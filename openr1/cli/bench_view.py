@@ -1,47 +1,177 @@
-"""The published table on a screen."""
+"""The published tables on a screen, as Markdown or as JSON, with ours beside them."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from openr1.cli.printer import Printer
-from openr1.services.bench import Bench, Published
+from openr1.cli.words import duration, short
+from openr1.services.bench import Bench, Cell, jobs
+from openr1.services.request import Asked
 
+HOURS_IN_A_YEAR = 8_766
 ORDER = ("aime24", "math_500", "gpqa:diamond", "livecodebench")
+HEADS = (
+    "model",
+    "ours",
+    "open-r1 2025-02",
+    "open-r1 latest",
+    "DeepSeek",
+    "difference",
+    "z problems",
+    "z run",
+)
 
 
-def show(found: Bench, *, json: bool) -> None:
+def show(found: Bench, *, json: bool, md: bool) -> None:
+    """One table per benchmark, the verdicts under it, and what the rest would cost."""
     printer = Printer(json=json)
     if json:
         printer.data(found.as_dict())
         return
+    for benchmark in _ordered(found):
+        cells = [cell for cell in found.cells if cell.benchmark == benchmark and _known(cell)]
+        if md:
+            _markdown(benchmark, cells)
+        else:
+            _table(printer, benchmark, cells)
+    footer = (
+        "difference: ours minus DeepSeek's, in points (in brackets: open-r1's latest, where there is none of "
+        "ours). z run: against another run on the same problems, by which a reproduction is judged; "
+        "z problems: against another draw of problems."
+    )
+    if md:
+        print(footer)
+        return
+    printer.text(footer, style="dim")
+    _cost(printer, found)
+
+
+def _ordered(found: Bench) -> list[str]:
+    return [b for b in ORDER if any(cell.benchmark == b and _known(cell) for cell in found.cells)]
+
+
+def _known(cell: Cell) -> bool:
+    return any((cell.ours, cell.seed, cell.latest, cell.deepseek))
+
+
+def _table(printer: Printer, benchmark: str, cells: list[Cell]) -> None:
     from rich.table import Table
 
-    benchmarks = [b for b in ORDER if any(r.benchmark == b for r in found.rows)]
-    table = Table(title="Published scores, percent right (answers per problem)", title_justify="left")
-    table.add_column("model")
-    table.add_column("source", style="dim")
-    for benchmark in benchmarks:
-        table.add_column(benchmark, justify="right")
-    last = None
-    for model, source, cells in _lines(found.rows):
-        if last not in (None, model):
-            table.add_section()
-        name = model.removeprefix("DeepSeek-R1-Distill-") if model != last else ""
-        table.add_row(name, source, *[cells.get(b, "–") for b in benchmarks])
-        last = model
+    table = Table(title=benchmark, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    for head in HEADS[1:]:
+        table.add_column(head.replace(" ", "\n", 1), justify="right")
+    for cell in cells:
+        table.add_row(*_row(cell))
     printer.table(table)
+    for line in _said(cells):
+        printer.text(f"  {line}")
+    printer.text()
+
+
+def _markdown(benchmark: str, cells: list[Cell]) -> None:
+    print(f"### {benchmark}\n")
+    print("| " + " | ".join(HEADS) + " |")
+    print("|---|" + "--:|" * (len(HEADS) - 1))
+    for cell in cells:
+        print("| " + " | ".join(_row(cell)) + " |")
+    print()
+    for line in _said(cells):
+        print(f"- {line}")
+    print()
+
+
+def _row(cell: Cell) -> list[str]:
+    standing = cell.standing
+    mark = ("{}" if cell.against == "ours" else "({})").format
+    ours = "–"
+    if cell.ours:
+        half = 1.96 * (cell.ours.score.get("other_run") or 0)
+        ours = f"{100 * cell.ours.score['accuracy']:.1f}" + (f" ± {100 * half:.1f}" if half else "")
+    return [
+        cell.model.removeprefix("DeepSeek-R1-Distill-"),
+        ours,
+        *[f"{p.score:.1f}" if p else "–" for p in (cell.seed, cell.latest, cell.deepseek)],
+        mark(f"{standing.difference:+.1f}") if standing else "–",
+        mark(f"{standing.z_problems:+.1f}") if standing else "–",
+        mark(f"{standing.z_run:+.1f}") if standing else "–",
+    ]
+
+
+def _said(cells: list[Cell]) -> list[str]:
+    """Verdicts on ours in words, and what is known to be wrong in the published tables."""
+    lines = []
+    for cell in cells:
+        name = cell.model.removeprefix("DeepSeek-R1-Distill-")
+        if cell.ours and cell.standing:
+            lines.append(f"{name}: {cell.standing.verdict}  ({cell.ours.score['protocol']}; {cell.ours.run})")
+        lines += [f"{name}: {note}" for note in cell.notes]
+    return lines
+
+
+def _cost(printer: Printer, found: Bench) -> None:
+    missing = found.missing
+    if not missing:
+        return
+    to_run = found.as_dict()["to_run"]
+    hours = _time(to_run["hours"])
     printer.text(
-        "Scores of one answer per problem move by several points from run to run (AIME: 30 problems); "
-        "compare like with like."
+        f"not run here yet: {len(missing)}; with protocol {found.protocol} {to_run['samples']:,} answers, "
+        f"at most {to_run['most_tokens'] / 1e9:.2g} billion tokens, time here: {hours}"
     )
-    printer.text("Take your own: openr1 eval math_500 --model MODEL")
+    printer.text("openr1 bench --list shows each; openr1 bench --run --models A --benchmarks B runs them")
 
 
-def _lines(rows: list[Published]) -> list[tuple[str, str, dict[str, str]]]:
-    """One line per model and source: (model, "source date", benchmark -> "score (samples)")."""
-    lines: dict[tuple[str, str], dict[str, str]] = {}
-    for row in rows:
-        key = (row.model, f"{row.source.removesuffix(' README')} {row.date[:7]}")
-        lines.setdefault(key, {})[row.benchmark] = f"{row.score:.1f} ({row.samples})"
-    models = list(dict.fromkeys(model for model, _ in lines))
-    ordered = sorted(lines.items(), key=lambda item: (models.index(item[0][0]), item[0][1]))
-    return [(model, source, cells) for (model, source), cells in ordered]
+def _time(hours: float | None) -> str:
+    if hours is None:
+        return "unknown"
+    return "more than a year" if hours > HOURS_IN_A_YEAR else duration(3600 * hours)
+
+
+def show_jobs(found: Bench, *, json: bool) -> None:
+    """What `--run` would start, with its cost."""
+    printer = Printer(json=json)
+    listed = jobs(found)
+    if json:
+        printer.data(listed)
+        return
+    if not listed:
+        printer.text("nothing is missing")
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for head in ("run", "answers", "most tokens", "time here"):
+        table.add_column(head, justify="left" if head == "run" else "right", overflow="fold")
+    for job in listed:
+        tokens = f"{job['most_tokens'] / 1e6:,.0f} M"
+        table.add_row(job["name"], f"{job['samples']:,}", tokens, _time(job["hours"]))
+    printer.table(table)
+    printer.text(f"estimates: {'; '.join(dict.fromkeys(job['basis'] for job in listed))}", style="dim")
+
+
+def run(asked: Asked, chosen: dict[str, Any], *, json: bool) -> Bench:
+    """Run what is missing, with a live view of each."""
+    from openr1.cli.live import Live
+    from openr1.services.bench import run_missing
+
+    with Live(Printer(json=json), "bench") as live:
+        return run_missing(asked, live.listen, **chosen)
+
+
+def measure(asked: Asked, model: str | None, *, json: bool) -> None:
+    """Measure this machine and show what was found."""
+    from openr1.cli.live import Live
+    from openr1.services.bench import speed
+
+    printer = Printer(json=json)
+    with Live(printer, "speed") as live:
+        found = speed(asked, model, live.listen)
+    if json:
+        printer.data(found)
+        return
+    printer.text(f"{found['model']} on {found['machine']}")
+    printer.text(f"  sampling  {short(found['sampling'])} tokens/s")
+    printer.text(f"  training  {short(found['training'])} tokens/s" if found["training"] else "  training  –")
+    printer.text("kept for later estimates (hw-profile, eval, bench)")

@@ -28,6 +28,33 @@ Gpus = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--gpus", metavar="N", min=1, help="GPUs that train (default: the plan's choice)."),
 ]
+Processes = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--processes", metavar="N", min=1, help="Processes that train where there is no GPU."),
+]
+NodesOption = Annotated[
+    int, typer.Option("--nodes", metavar="N", min=1, help="Machines that train together; see --node-rank.")
+]
+NodeRank = Annotated[
+    int,
+    typer.Option("--node-rank", metavar="K", min=0, help="Which of the --nodes this one is; the first is 0."),
+]
+Master = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--master", metavar="HOST:PORT", help="Where the nodes meet: the first node, a free port."),
+]
+AccelerateConfig = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--accelerate-config", metavar="FILE", help="A file written by `accelerate config`."),
+]
+Rehearse = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option(
+        "--rehearse/--no-rehearse",
+        help="The worst of the run in two minutes, and nothing else. Long runs begin with it by themselves.",
+        show_default=False,
+    ),
+]
 Profile = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--profile", metavar="NAME", help="Force a hardware profile: light, h100x8, cpu."),
@@ -113,6 +140,12 @@ def asked_from(
     fit: bool = False,
     force: bool = False,
     max_gpu_temp: int | None = None,
+    processes: int | None = None,
+    nodes: int = 1,
+    node_rank: int = 0,
+    master: str | None = None,
+    accelerate_config: str | None = None,
+    rehearse: bool | None = None,
     renamed: dict[str, str] | None = None,
 ) -> tuple[list[str], Asked]:
     """Sort a command's words into plain ones and overrides.
@@ -129,7 +162,7 @@ def asked_from(
     """
     from openr1.config.overrides import parse_overrides
     from openr1.errors import UsageError
-    from openr1.services.request import Asked
+    from openr1.services.request import Asked, Nodes
 
     plain, overrides = parse_overrides(words or [])
     _refuse_mistyped_flags(overrides, renamed or {})
@@ -149,6 +182,10 @@ def asked_from(
         fit=fit,
         force=force,
         max_gpu_temp=max_gpu_temp,
+        processes=processes,
+        nodes=Nodes(nodes, node_rank, master),
+        accelerate_config=accelerate_config,
+        rehearse=rehearse,
     )
     return plain, asked
 
@@ -156,6 +193,7 @@ def asked_from(
 # The flags of the commands that take `--KEY VALUE`; a word that is nearer to one of these than to any key is
 # a mistyped flag.
 FLAGS = ["config", "section", "gpus", "profile", "simulate", "fresh", "fit", "force", "max_gpu_temp"]
+FLAGS += ["processes", "nodes", "node_rank", "master", "accelerate_config", "rehearse", "no_rehearse"]
 FLAGS += ["dry_run", "json", "quiet", "debug", "help"]
 
 

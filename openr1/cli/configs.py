@@ -86,3 +86,27 @@ def explain(
     from openr1.services import configs
 
     show_explained(configs.explain(key, recipe), recipe, json=json)
+
+
+@app.command("migrate")
+@guarded
+def migrate(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A flat file of open-r1, TRL or a fork.")],
+    target: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(metavar="NEW", help="Where to write it; printed when not given.", show_default=False),
+    ] = None,
+    force: Overwrite = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """An old flat file as a recipe of today, with what changed in comments."""
+    from openr1.cli.configs_view import show_file, show_written
+    from openr1.services import configs
+
+    path, text = configs.migrated(file)
+    if target is None:
+        show_file(path, text, json=json)
+    else:
+        configs.write_recipe(configs.target_of(path, target), text, force=force)
+        show_written(configs.target_of(path, target), json=json)

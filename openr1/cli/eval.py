@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -18,17 +18,25 @@ from openr1.cli.common import (
     Simulate,
     asked_from,
     guarded,
+    take,
 )
+
+if TYPE_CHECKING:
+    from openr1.services.request import Asked
 
 EXAMPLES = """Examples:
 
 \b
-  openr1 eval math_500 --dataset math_500.jsonl --model my-model --limit 100
-  openr1 eval gsm8k --model runs/my-run --num_samples 4 --temperature 0.6
-  openr1 eval builtin:chain-sum --model runs/tiny-cpu-grpo-1234abcd
-  openr1 eval tiny-cpu                           the eval section of a recipe
+  openr1 eval math_500 --model my-model --protocol r1-paper
+  openr1 eval aime24 gpqa --dataset folder-with-the-files --gpus 8
+  openr1 eval math_500 --server http://host:8000 --server http://other:8000
+  openr1 eval gsm8k --dataset gsm8k.jsonl --model runs/my-run --num_samples 4
+  openr1 eval 'lighteval:ifeval' --model my-model      a task of lighteval's
+  openr1 eval tiny-cpu                                 the eval section of a recipe
+  openr1 eval --rescore runs/eval-1234abcd             grade again, generate nothing
 
-Tasks: math_500, gsm8k, builtin:chain-sum. The same command continues; finished samples are kept.
+Tasks: math_500, aime24, aime25, gpqa:diamond, gsm8k, builtin:chain-sum, lighteval:TASK.
+Protocols: quick, open-r1, r1-paper, open-r1-2025-02. The same command continues; finished samples are kept.
 """
 
 Tasks = Annotated[
@@ -39,6 +47,10 @@ Tasks = Annotated[
         show_default=False,
     ),
 ]
+Gpus = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--gpus", metavar="N", min=1, help="GPUs that sample (default: all)."),
+]
 
 
 @guarded
@@ -46,6 +58,7 @@ def command(
     words: Tasks = None,
     config: Config = None,
     section: SectionName = None,
+    gpus: Gpus = None,
     profile: Profile = None,
     simulate: Simulate = None,
     fresh: Fresh = False,
@@ -55,17 +68,59 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Accuracy on problems with verifiable answers, with error bars."""
+    from openr1.cli.scores_view import show_rescored
     from openr1.cli.stage_view import run_prepared
+    from openr1.errors import UsageError
     from openr1.services import evaluate
+    from openr1.services.seed_words import translate
 
+    servers, rest = _servers(words or [])
+    rest, said = translate(rest)
     plain, asked = asked_from(
-        words,
+        rest,
         config=config,
         section=section,
+        gpus=gpus,
         profile=profile,
         simulate=simulate,
         fresh=fresh,
         renamed={"model": "model_name_or_path"},
     )
-    prepared = evaluate.prepare(plain, asked)
+    if servers:
+        asked = _with_servers(asked, servers)
+    again, asked = take(asked, "rescore")
+    if again is not None:
+        if plain or asked.overrides:
+            raise UsageError(
+                "--rescore takes a run and nothing else",
+                where="the command line",
+                fix="openr1 eval --rescore RUN",
+            )
+        show_rescored(str(again), json=json, quiet=quiet)
+        return
+    prepared = evaluate.prepare(plain, asked, said)
     run_prepared(prepared, dry_run=dry_run, json=json, quiet=quiet)
+
+
+def _servers(words: list[str]) -> tuple[list[str], list[str]]:
+    """Every `--server URL`, which unlike other keys may be repeated, and the other words."""
+    from openr1.errors import UsageError
+
+    servers, rest, left = [], [], list(words)
+    while left:
+        word = left.pop(0)
+        if word == "--server" and (not left or left[0].startswith("--")):
+            raise UsageError("--server needs an address", where="--server", fix="--server http://HOST:8000")
+        if word == "--server":
+            servers.append(left.pop(0))
+        elif word.startswith("--server="):
+            servers.append(word.partition("=")[2])
+        else:
+            rest.append(word)
+    return servers, rest
+
+
+def _with_servers(asked: Asked, servers: list[str]) -> Asked:
+    from dataclasses import replace
+
+    return replace(asked, overrides={**asked.overrides, "server": (servers, " ".join(servers))})

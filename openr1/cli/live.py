@@ -11,6 +11,8 @@ from openr1.cli.words import duration, short
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from openr1.runs.health import Health
+
 # What one watches, in this order, and how it is called on the screen; the names are TRL's.
 WATCHED = (
     ("loss", "loss"),
@@ -19,6 +21,8 @@ WATCHED = (
     ("completions/mean_length", "length"),
     ("mean_token_accuracy", "token acc"),
     ("tokens_per_second", "tok/s"),
+    ("eval_loss", "eval loss"),
+    ("eval_reward", "eval reward"),
 )
 PLAIN_EVERY = 15.0  # seconds between two lines where there is no terminal
 WARM_UP_STEPS = 2  # the first steps are slow (caches, allocation) and not part of the estimate
@@ -41,6 +45,8 @@ class Live:
         self.unit = "step"
         self.total = 0
         self.metrics: dict[str, float] = {}
+        self.stage = ""
+        self.health: Health | None = None
         self.clock = Clock()
         self.last_line = 0.0
         self.unsaid = ""  # the newest state, where no line has said it yet
@@ -59,8 +65,8 @@ class Live:
     def _on_section(self, event: dict[str, Any]) -> None:
         self._close()
         prepared = event["prepared"]
-        self.name = prepared.resolved.name
-        self.metrics = {}
+        self.name, self.stage = prepared.resolved.name, prepared.resolved.stage
+        self.metrics, self.health = {}, None
         for notice in prepared.notices:
             self.printer.note(notice)
         if event["state"] != "finished":
@@ -87,6 +93,7 @@ class Live:
     def _on_start(self, event: dict[str, Any]) -> None:
         self.total, self.unit = int(event["total"]), event["unit"]
         self.clock = Clock(int(event["done"]))
+        self.health = _health(self.stage, self.total)
         if self.terminal:
             self._bar("")
             assert self.progress and self.task is not None
@@ -95,6 +102,7 @@ class Live:
     def _on_progress(self, event: dict[str, Any]) -> None:
         self.clock.tick(event["done"])
         if event.get("metrics"):
+            self._look_after(event["metrics"])
             self.metrics.update({k: v for k, v in event["metrics"].items() if isinstance(v, (int, float))})
         if event.get("seconds"):
             self.metrics["tokens_per_second"] = event["tokens"] / event["seconds"]
@@ -112,6 +120,12 @@ class Live:
             self.unsaid = f"{self.name}: {self.unit} {event['done']}/{self.total}  {self._info()}{left}"
             if time.monotonic() - self.last_line > PLAIN_EVERY:
                 self._say()
+
+    def _look_after(self, metrics: dict[str, float]) -> None:
+        """Say in words what the metrics show, once each."""
+        for found in self.health.observe(metrics) if self.health else ():
+            step = f"step {found.last_step:g}"
+            self.printer.note(f"{step}: {found.rule.title}. {found.seen} {found.rule.advice}")
 
     def _on_notice(self, event: dict[str, Any]) -> None:
         self.printer.note(event["text"])
@@ -159,6 +173,15 @@ class Live:
         if self.progress is not None:
             self.progress.stop()
             self.progress = self.task = None
+
+
+def _health(stage: str, total: int) -> Health | None:
+    """The rules for a stage that trains."""
+    if stage not in ("sft", "grpo"):
+        return None
+    from openr1.runs.health import Health
+
+    return Health(stage, total)
 
 
 class Clock:

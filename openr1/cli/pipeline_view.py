@@ -7,7 +7,8 @@ from typing import Any
 from openr1.cli.generate_view import show_generation
 from openr1.cli.live import Live
 from openr1.cli.printer import Printer
-from openr1.cli.stage_view import interval, show_dry_run
+from openr1.cli.scores_view import interval
+from openr1.cli.stage_view import show_dry_run
 from openr1.cli.words import duration, percent
 from openr1.services import pipeline
 from openr1.services.pipeline import PipelineOutcome

@@ -71,6 +71,6 @@ class Printer:
             for edit in getattr(problem, "edits", ())[1:]:
                 enough = "or" if edit.suffices else "helps"
                 console.print(f"  {enough:<5} {edit.flags}  ({edit.words})", markup=False, soft_wrap=True)
-            if getattr(problem, "edits", ()):
+            if getattr(problem, "edits", ()) and problem.code == 4:
                 console.print("  or    --fit applies the first that suffices; --force starts all the same")
         sys.stderr.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openr1.cli.common import (
     SHORT,
+    AccelerateConfig,
     Config,
     Debug,
     DryRun,
@@ -12,14 +13,20 @@ from openr1.cli.common import (
     Fresh,
     Gpus,
     Json,
+    Master,
     MaxGpuTemp,
+    NodeRank,
+    NodesOption,
+    Processes,
     Profile,
     Quiet,
+    Rehearse,
     SectionName,
     Simulate,
     Words,
     asked_from,
     guarded,
+    take,
     with_recipe,
 )
 
@@ -29,6 +36,7 @@ EXAMPLES = """Examples:
   openr1 sft tiny-cpu                            the sft section of a shipped recipe
   openr1 sft my.yaml --learning_rate 1e-5        override any key of the recipe
   openr1 sft my.yaml --dry-run                   what would be done, nothing written
+  openr1 sft my.yaml --show-samples 3            rows as the model will see them, masked tokens marked
   openr1 sft --model_name_or_path MODEL --dataset_name rows.jsonl
 
 The same command continues a run that was stopped. Keys are TRL's and transformers' own names.
@@ -41,6 +49,12 @@ def command(
     config: Config = None,
     section: SectionName = None,
     gpus: Gpus = None,
+    processes: Processes = None,
+    nodes: NodesOption = 1,
+    node_rank: NodeRank = 0,
+    master: Master = None,
+    accelerate_config: AccelerateConfig = None,
+    rehearse: Rehearse = None,
     profile: Profile = None,
     simulate: Simulate = None,
     fresh: Fresh = False,
@@ -67,6 +81,18 @@ def command(
         fit=fit,
         force=force,
         max_gpu_temp=max_gpu_temp,
+        processes=processes,
+        nodes=nodes,
+        node_rank=node_rank,
+        master=master,
+        accelerate_config=accelerate_config,
+        rehearse=rehearse,
         renamed=SHORT,
     )
+    count, asked = take(asked, "show_samples")
+    if count is not None:
+        from openr1.cli import rows_view
+
+        rows_view.run(with_recipe(plain, asked), count, json=json, quiet=quiet)
+        return
     run_stage(sft, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

@@ -8,9 +8,10 @@ from typing import Any
 
 from openr1.cli.live import Live
 from openr1.cli.printer import Printer
-from openr1.cli.words import duration, percent, short
+from openr1.cli.scores_view import show_scores
+from openr1.cli.words import duration, short
 from openr1.services.request import Asked
-from openr1.services.stage import Outcome, Prepared, execute
+from openr1.services.stage import Outcome, Prepared, execute, rehearse
 
 
 def run_stage(service: Any, asked: Asked, *, dry_run: bool, json: bool, quiet: bool) -> None:
@@ -25,6 +26,16 @@ def run_prepared(prepared: Prepared, *, dry_run: bool, json: bool, quiet: bool) 
             printer.data(prepared.as_dict())
         else:
             show_dry_run(printer, prepared)
+        return
+    if prepared.rehearse:
+        from openr1.cli.rehearsal_view import show as show_rehearsal
+
+        with Live(printer, prepared.resolved.name) as live:
+            found = rehearse(prepared, live.listen)
+        if json:
+            printer.data(found.as_dict())
+        else:
+            show_rehearsal(printer, found)
         return
     with Live(printer) as live:
         outcome = execute(prepared, live.listen)
@@ -68,12 +79,18 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     printer.text("would run", style="bold")
     printer.text(f"  {prepared.command}")
     if int(plan.get("processes") or 1) > 1 or plan.get("vllm_gpus"):
-        cards = ", ".join(map(str, plan.get("vllm_gpus") or ()))
-        servers = f" and vLLM on GPU {cards}" if cards else ""
-        said = f"in {plan['processes']} processes{servers}: planned; this version launches one process only"
-        printer.text(f"  {said}", style="yellow")
+        printer.text(f"  {_processes(plan)}", style="dim")
     printer.text("would write", style="bold")
     printer.text(f"  {prepared.run.path}/  {_written(resolved.stage)}")
+
+
+def _processes(plan: dict[str, Any]) -> str:
+    """How often the command is started, and what beside it."""
+    nodes, cards = int(plan.get("nodes") or 1), ", ".join(map(str, plan.get("vllm_gpus") or ()))
+    each = int(plan["processes"]) // max(1, nodes - int(plan.get("vllm_nodes") or 0))
+    ranks = f"{each} times" + (f" on each of {nodes} nodes" if nodes > 1 else "")
+    said = f"{ranks}, with RANK, WORLD_SIZE and MASTER_ADDR set"
+    return said + (f"; a vLLM server on GPU {cards}" if cards else "")
 
 
 def _written(stage: str) -> str:
@@ -127,31 +144,3 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
         printer.text(f"{outcome.result.get('steps')} steps in {duration(outcome.seconds)}: {shown}")
         printer.text(f"model: {outcome.prepared.run.model}")
         printer.text(f"next:  openr1 eval TASK --model {outcome.prepared.run.path}", style="dim")
-
-
-def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("model", "task"):
-        table.add_column(column, overflow="fold")
-    for column in ("accuracy", "95 % interval", "mean length", "cut off", "samples"):
-        table.add_column(column, justify="right")
-    for score in scores:
-        table.add_row(
-            score["model"],
-            score["task"],
-            percent(score["accuracy"]),
-            interval(score),
-            f"{score['mean_tokens']:.0f} tokens",
-            percent(score["truncated"]),
-            f"{score['problems']:,} × {score['samples']}",
-        )
-    printer.table(table)
-    for protocol in dict.fromkeys(score["protocol"] for score in scores):
-        printer.text(f"protocol: {protocol}", style="dim")
-
-
-def interval(score: dict[str, Any]) -> str:
-    low, high = score["interval"]
-    return f"{100 * low:.1f} – {100 * high:.1f}"

@@ -9,6 +9,7 @@ _TRAINING: dict[str, tuple[Any, str]] = {
         2,
         "a second checkpoint is there should the last be cut off; more only fill the disk",
     ),
+    "hub_private_repo": (True, "what push_to_hub makes is private until you say otherwise"),
 }
 
 OURS: dict[str, dict[str, tuple[Any, str]]] = {

@@ -6,21 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 from openr1.config.catalogue import TRAINING_STAGES, fields_of
+from openr1.config.legacy.rules import GONE
 from openr1.config.schema import STAGES, own_fields
 
-# Spellings of 2025 that TRL has renamed since; performance-critical ones that are simply gone say so.
+# What people write for a key of today; the spellings of 2025 are in `legacy.rules`.
 RENAMED = {
-    "torch_dtype": "dtype",
-    "max_seq_length": "max_length",
-    "warmup_ratio": "warmup_steps",
-    "evaluation_strategy": "eval_strategy",
-    "vllm_max_model_len": "vllm_max_model_length",
-    "dataset_configs": "dataset_config",
-    "preprocessing_num_workers": "dataset_num_proc",
-    "use_transformers_paged": "use_transformers_continuous_batching",
-    "wandb_log_unique_prompts": "log_unique_prompts",
-    "vllm_guided_decoding_regex": "vllm_structured_outputs_regex",
-    "group_by_length": "train_sampling_strategy",
     "model": "model_name_or_path",
     "lr": "learning_rate",
     "batch_size": "global_batch_size",
@@ -53,6 +43,9 @@ def explain_unknown(key: str, stage: str | None) -> str:
     if key in RENAMED:
         new = RENAMED[key]
         return f"it is called {new if new.startswith('--') else f'`{new}`'} now"
+    if key in GONE:
+        new_key = next((rule.to for rule in GONE[key] if rule.to), None)
+        return f"it is called `{new_key}` now" if new_key else f"remove it: {GONE[key][-1].says}"
     near = nearest(key, known)
     if near:
         return f"did you mean `{near}`?"

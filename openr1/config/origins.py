@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-Kind = Literal["default", "profile", "plan", "recipe", "environment", "command line", "pipeline"]
+Vintage = Literal["open-r1 2025-02", "open-r1 2025-07", "TRL 2025-02", "TRL 2025-07"]
+"""The program and time of an old file, whose defaults hold for what it does not say."""
+Kind = Literal["default", "profile", "plan", "recipe", "environment", "command line", "pipeline"] | Vintage
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,13 @@ class Origin:
 
     @property
     def explicit(self) -> bool:
-        """True when a person asked for the value; a plan never changes such a value."""
-        return self.kind in ("recipe", "environment", "command line")
+        """True when a person asked for the value, or an old file relied on it; a plan never changes it."""
+        return self.kind in ("recipe", "environment", "command line") or self.pinned
+
+    @property
+    def pinned(self) -> bool:
+        """True for a default of an old file's time that is another one today."""
+        return self.kind in get_args(Vintage)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import re
 from openr1.config.yaml_file import scalar
 from openr1.errors import UsageError
 
-COUNTS = ("check_rewards",)  # take a number or nothing
+COUNTS = ("check_rewards", "show_samples")  # take a number or nothing
 SWITCHES = ("no_sample",)
 
 

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from openr1.config.catalogue import TRAINING_STAGES
+from openr1.config.legacy import Translation, translate
 from openr1.config.names import all_keys, explain_unknown, keys_of
 from openr1.config.schema import STAGES
 from openr1.config.yaml_file import Loaded, load
@@ -22,6 +24,8 @@ class Section:
     stage: str
     values: dict[str, Loaded]
     line: int
+    old: Translation | None = None
+    """How the section was read, where it stands in a flat file of 2025."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +131,11 @@ def flat_stage(path: Path) -> str | None:
     top = load(path)
     if any(key in STAGES or (isinstance(v.value, dict) and "stage" in v.value) for key, v in top.items()):
         return None
-    only_grpo = [key for key in top if key in keys_of("grpo") - keys_of("sft")]
-    return "grpo" if only_grpo else "sft"
+    return _stage_of(top)
+
+
+def _stage_of(values: dict[str, Loaded]) -> str:
+    return "grpo" if any(key in keys_of("grpo") - keys_of("sft") for key in values) else "sft"
 
 
 def _section(path: Path, name: str, loaded: Loaded, problems: list[RecipeError]) -> Section:
@@ -155,10 +162,11 @@ def _section(path: Path, name: str, loaded: Loaded, problems: list[RecipeError])
 def _flat(path: Path, values: dict[str, Loaded], command: str) -> Section:
     """A file without sections belongs to one stage: the command's, unless its keys say otherwise."""
     if command == "pipeline":
+        stage = _stage_of(values)
         raise RecipeError(
-            "a pipeline needs sections (sft:, grpo:, eval:); this file is a flat one",
+            f"a pipeline needs sections (sft:, grpo:, eval:); this file is a flat one of {stage}",
             where=str(path),
-            fix=f"openr1 sft {path}   or   openr1 grpo {path}",
+            fix=f"openr1 {stage} {path}   or give it sections: openr1 configs migrate {path}",
         )
     other = {"sft": "grpo", "grpo": "sft"}.get(command)
     if other:
@@ -171,7 +179,8 @@ def _flat(path: Path, values: dict[str, Loaded], command: str) -> Section:
                 where=f"{path}:{values[only_other[0]].line}",
                 fix=f"openr1 {other} {path}",
             )
-    return Section(command, command, values, 1)
+    old = translate(values, command, keys_of(command)) if command in TRAINING_STAGES else None
+    return Section(command, command, old.values if old else values, 1, old)
 
 
 def _check_keys(

@@ -1,6 +1,7 @@
 """From what was written to what will be done: one section, every value typed and with its origin.
 
-Precedence: default < plan < recipe (shared key < section's own) < OPENR1_* environment < command line.
+Precedence: default < plan < an old file's default of its time < recipe (shared key < section's own) <
+OPENR1_* environment < command line.
 The plan is applied later, by `with_plan`, to what nobody set.
 """
 
@@ -23,10 +24,16 @@ from openr1.config.schema import check_own, own_defaults, own_fields
 from openr1.config.yaml_file import Loaded, plain
 from openr1.errors import RecipeError, RecipeErrors
 
-# Where a run is written and how it is shown do not change what is learnt: they are not part of its name.
+# Where a run is written, shown and sent does not change what is learnt: it is not part of its name.
 NOT_HASHED = {"output_dir", "run_name", "threads", "logging_steps", "save_steps", "save_total_limit", "stage"}
+NOT_HASHED |= {"push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_strategy"}
+NOT_HASHED |= {"hub_always_push", "report_to", "wandb_entity", "wandb_project", "wandb_run_group"}
+NOT_HASHED |= {"server_timeout", "processes", "parallel", "gpu_memory_utilization"}
 NOT_HASHED |= {"from_run"}  # its hash is among the parents
+SECRET = {"hub_token"}
 RESERVED_ENV = {"OPENR1_LANG", "OPENR1_DEBUG", "OPENR1_RUNS_DIR", "OPENR1_EVENTS_FD", "OPENR1_CACHE"}
+RESERVED_ENV |= {"OPENR1_REPORT", "OPENR1_NODE", "OPENR1_PARENT_PID", "OPENR1_ENGINE_FD"}
+RESERVED_ENV |= {"OPENR1_SUBMITTED", "OPENR1_MASTER", "OPENR1_MEETING_SECONDS"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Resolved:
     def where(self, key: str) -> str:
         """The place a value comes from, for messages."""
         origin = self.settings[key].origin
-        return origin.detail if origin.explicit else str(origin)
+        return origin.detail if origin.explicit and not origin.pinned else str(origin)
 
     def with_values(self, kind: Any, values: Mapping[str, tuple[Any, str]]) -> Resolved:
         """A copy with values and reasons put in; what a person set stays as it is."""
@@ -132,11 +139,14 @@ def _collect(
 
     known = keys_of(section.stage)
     asked: _Asked = {}
+    if section.old:
+        for key, pin in section.old.pins.items():
+            asked[key] = (Loaded(pin.value, 0), Origin(section.old.vintage.name, pin.why))
     for source in (recipe.shared, section.values):
         for key, loaded in source.items():
             if key in known:
                 asked[key] = (loaded, Origin("recipe", recipe.place(loaded.line)))
-    notices = []
+    notices = [*section.old.notices] if section.old else []
     for variable in sorted(v for v in environ if v.startswith("OPENR1_") and v not in RESERVED_ENV):
         key = variable.removeprefix("OPENR1_").lower()
         if key in known:
@@ -169,6 +179,9 @@ def _typed(stage: str, asked: _Asked) -> tuple[dict[str, Any], dict[str, str]]:
     own_values = {}
     for key, (loaded, _) in asked.items():
         value = plain(loaded)
+        if key in SECRET and value:
+            wrong[key] = "is a secret, and values are written to the run's files: hf auth login, or HF_TOKEN"
+            continue
         if key in ours:
             own_values[key] = value
             continue

@@ -42,16 +42,43 @@ class TrainFields(_Fields):
     """Column that holds the prompt; found by name (prompt, problem, question) when not given."""
     dataset_solution_column: str | None = None
     """Column that holds the gold answer; found by name (solution, answer, ground_truth) when not given."""
+    dataset_revision: str | None = None
+    """Branch, tag or commit of a hub dataset."""
+    dataset_mixture: dict[str, Any] | None = None
+    """Several datasets, as open-r1: {datasets: [{id, config, split, columns, weight}], seed, ...}."""
+    eval_split_size: float | None = Field(None, gt=0)
+    """Rows (from 1) or share (below 1) held out of the training rows for evaluation while training."""
+    eval_limit: int | None = Field(None, ge=1)
+    """Evaluate while training on the first so many held-out rows only."""
     chat_template: str | None = None
-    """Jinja chat template (text or a path) used instead of the tokenizer's own."""
+    """Chat template instead of the tokenizer's own: chatml, deepseek-r1, plain, a path, or Jinja text."""
     threads: int | None = Field(None, ge=1)
     """CPU threads per process; probed at the first start and stored when not given."""
     sharding: Literal["auto", "ddp", "zero2", "zero3"] = "auto"
     """How ranks share weights and optimizer states; auto takes the first of ddp, zero2, zero3 that fits."""
     allow_lora: bool = False
     """Let the plan train LoRA adapters where the whole model does not fit."""
+    wandb_project: str | None = None
+    """W&B project, where report_to names wandb; WANDB_PROJECT, else openr1, when not given."""
+    wandb_entity: str | None = None
+    """W&B user or team; WANDB_ENTITY, else your own, when not given."""
+    wandb_run_group: str | None = None
+    """W&B group of runs; WANDB_RUN_GROUP when not given."""
     max_prompt_length: int | None = Field(None, ge=1)
     """Longest prompt to plan memory for, in tokens; 512 is assumed when not given. Nothing is cut."""
+    trim_micro_batches: bool = True
+    """Form micro-batches by length and cut each to its own longest row. The gradient stays the same."""
+    micro_batch_by: Literal["tokens", "rows"] = "tokens"
+    """What fills a micro-batch: rows up to a number of tokens, or always per_device_train_batch_size rows."""
+    micro_batch_tokens: int | None = Field(None, ge=1)
+    """Most tokens of a micro-batch, padding included; default: per_device_train_batch_size longest rows."""
+
+    @field_validator("eval_split_size")
+    @classmethod
+    def _rows_or_a_share(cls, value: float | None) -> float | None:
+        if value is not None and value > 1 and value != int(value):
+            raise ValueError("must be a whole number of rows, or a share below 1")
+        return value
 
     @field_validator("dataset_name")
     @classmethod
@@ -64,6 +91,13 @@ class TrainFields(_Fields):
 class SftFields(TrainFields):
     """Supervised fine-tuning."""
 
+    dataset_completion_column: str | None = None
+    """Column that holds the answer to learn; found by name (completion, response, …) when not given."""
+    dataset_messages_column: str | None = None
+    """Column that holds whole conversations; found by name (messages, conversations) when not given."""
+    reasoning_style: Literal["think", "think_answer", "keep"] = "think"
+    """How reasoning is written: <think> blocks, also <answer> around the rest, or kept as the data has it."""
+
 
 class GrpoFields(TrainFields):
     """Group relative policy optimisation (DeepSeekMath, arXiv:2402.03300)."""
@@ -73,9 +107,9 @@ class GrpoFields(TrainFields):
     reward_compat: Literal["open-r1"] | None = None
     """`open-r1` takes upstream's exact reward values, its defects included."""
     cosine_min_value_wrong: float | None = None
-    """cosine reward: value of the longest wrong answer."""
-    cosine_max_value_wrong: float | None = None
     """cosine reward: value of the shortest wrong answer."""
+    cosine_max_value_wrong: float | None = None
+    """cosine reward: value of the longest wrong answer."""
     cosine_min_value_correct: float | None = None
     """cosine reward: value of the longest right answer."""
     cosine_max_value_correct: float | None = None
@@ -92,6 +126,10 @@ class GrpoFields(TrainFields):
     """soft_overlong_punishment reward: tokens before that over which it falls from 0 to -1."""
     code_language: str | None = None
     """code_format reward: language of the fenced block."""
+    skip_idle_rows: bool = True
+    """Do not forward completions whose gradient is exactly zero (all rewards of a group equal, beta 0)."""
+    drop_finished_rows: bool | None = None
+    """Rollouts without vLLM: stop decoding completions that have ended. On a CPU when not given."""
     log_samples: int = Field(16, ge=0)
     """Completions kept per logged step in samples/completions.jsonl; 0 keeps none."""
 
@@ -112,8 +150,6 @@ class SamplingFields(_Fields):
     """Run code that a hub repository brings. Off unless you have read that code."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Weights' number format; auto is the checkpoint's own, float32 on a CPU."""
-    top_p: float = Field(0.95, gt=0, le=1)
-    """Nucleus sampling's probability mass; not used at temperature 0."""
     top_k: int | None = Field(None, ge=1)
     """Keep the k most likely tokens only; off when not given."""
     batch_size: int | None = Field(None, ge=1)
@@ -139,18 +175,44 @@ class EvalFields(SamplingFields):
     """Names of tasks, or builtin:NAME."""
     of: list[str] | None = None
     """Sections whose models are evaluated; default: every training section and what it started from."""
-    protocol: Literal["quick"] = "quick"
-    """Named set of sampling values (temperature 0.6, top-p 0.95, 4,096 new tokens); options override it."""
-    num_samples: int = Field(1, ge=1, le=1024)
-    """Completions per problem; the score is the mean over them."""
-    temperature: float = Field(0.6, ge=0, le=10)
-    """Sampling temperature; 0 is greedy."""
-    max_new_tokens: int = Field(4096, ge=1)
-    """Longest completion, in tokens; longer ones count as truncated."""
+    protocol: Literal["quick", "open-r1", "r1-paper", "open-r1-2025-02"] | None = None
+    """Named set of prompt, sampling, answers per problem and length; by default the machine's profile's."""
+    num_samples: int | None = Field(None, ge=1, le=1024)
+    """Completions per problem; the score is the mean over them. The protocol's when not given."""
+    temperature: float | None = Field(None, ge=0, le=10)
+    """Sampling temperature; 0 is greedy. The protocol's when not given."""
+    top_p: float | None = Field(None, gt=0, le=1)
+    """Nucleus sampling's probability mass; not used at temperature 0. The protocol's when not given."""
+    max_new_tokens: int | None = Field(None, ge=1)
+    """Longest completion, in tokens; longer ones count as truncated. The protocol's when not given."""
+    prefill: str | None = None
+    """Text the answer is made to begin with, such as `<think>`; the protocol's when not given, "" is none."""
+    chat_template: str | None = None
+    """Jinja chat template (text or a path) used instead of the tokenizer's own."""
     dataset: str | None = None
-    """Local JSONL or Parquet file with the task's problems, instead of the hub's dataset."""
+    """Local JSONL or Parquet file, or a folder of such, with the tasks' problems instead of the hub's."""
+    problem_column: str | None = None
+    """Column that holds the problem; found by name when not given."""
+    answer_column: str | None = None
+    """Column that holds the gold answer; found by name when not given."""
+    backend: Literal["auto", "vllm", "transformers"] = "auto"
+    """What samples; auto is vLLM where a GPU and vLLM are there, transformers elsewhere."""
+    server: list[str] = Field(default_factory=list)
+    """Addresses of running OpenAI-compatible servers, which sample instead of a model loaded here."""
+    server_timeout: float = Field(1800.0, gt=0)
+    """Seconds one completion of a server may take before it is asked again."""
+    parallel: Literal["data", "tensor"] | None = None
+    """Several GPUs: one engine each (data), or one over all (tensor); the plan's choice when not given."""
+    processes: int | None = Field(None, ge=1, le=64)
+    """Engine processes on a machine without GPU; one when not given."""
+    max_model_length: int | None = Field(None, ge=2)
+    """Longest prompt and completion together, in tokens, that vLLM makes room for; by default the model's."""
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    """Share of a card's memory that vLLM takes."""
+    custom_tasks: str | None = None
+    """Python file with lighteval tasks (TASKS_TABLE), for `lighteval:TASK`."""
 
-    @field_validator("tasks", "of", mode="before")
+    @field_validator("tasks", "of", "server", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
@@ -179,6 +241,8 @@ class GenerateFields(SamplingFields):
     """Completions per row."""
     temperature: float = Field(0.6, ge=0, le=10)
     """Sampling temperature; 0 is greedy."""
+    top_p: float = Field(0.95, gt=0, le=1)
+    """Nucleus sampling's probability mass; not used at temperature 0."""
     max_new_tokens: int = Field(8192, ge=1)
     """Longest completion, in tokens."""
     engine: Literal["openr1", "distilabel"] = "openr1"

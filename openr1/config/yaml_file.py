@@ -55,6 +55,9 @@ def scalar(text: str) -> Any:
         return ""
     try:
         node = yaml.compose(text, Loader=_Loader)
+        plain_text = isinstance(node, yaml.ScalarNode) and node.style is None
+        if plain_text and ("\n" in text or " #" in text):
+            return text  # YAML would fold its lines and drop what follows a `#`; nobody types a comment
         return None if node is None else _Builder("the command line").build(node)
     except (yaml.YAMLError, RecipeError, ValueError):
         return text

@@ -3,8 +3,8 @@
 API (nothing here needs torch):
     is_builtin(name)                      -> bool, true for any `builtin:…`
     parse_task(name)                      -> TaskSpec, RecipeError on anything misspelt
-    sft_rows(spec, seed, count)           -> [{"prompt": [message], "completion": [message]}]
-    grpo_rows(spec, seed, count)          -> [{"prompt": [message], "solution": "7"}]
+    sft_rows(spec, seed, count, split="train")  -> [{"prompt": [message], "completion": [message]}]
+    grpo_rows(spec, seed, count, split="train") -> [{"prompt": [message], "solution": "7"}]
     eval_rows(spec, seed, count)          -> [{"problem": "Start at …", "answer": "7"}], all different
     sample_problems(spec, split, seed, count, distinct=False) -> [Problem]
     in_test_split(question)               -> bool
@@ -191,9 +191,11 @@ def _draw(random: Random, steps: int) -> Problem:
     return Problem(start, tuple(op + choose(ADDENDS if op == "+" else MULTIPLIERS) for op in operators))
 
 
-def sft_rows(spec: TaskSpec, seed: int, count: int) -> list[dict[str, list[dict[str, str]]]]:
-    """Training rows, of which exactly round(count * worked) carry a worked solution, in mixed order."""
-    problems = sample_problems(spec, "train", seed, count)
+def sft_rows(
+    spec: TaskSpec, seed: int, count: int, split: Split = "train"
+) -> list[dict[str, list[dict[str, str]]]]:
+    """Rows to fine-tune on, of which exactly round(count * worked) carry a worked solution, mixed."""
+    problems = sample_problems(spec, split, seed, count)
     random = Random(f"{TASK}/worked/{seed}")
     order = sorted(range(count), key=[random.random() for _ in range(count)].__getitem__)
     worked = set(order[: round(count * spec.worked)])
@@ -206,9 +208,9 @@ def sft_rows(spec: TaskSpec, seed: int, count: int) -> list[dict[str, list[dict[
     ]
 
 
-def grpo_rows(spec: TaskSpec, seed: int, count: int) -> list[dict[str, object]]:
-    """Prompts with their gold digit, from the train split but drawn apart from the SFT rows."""
-    problems = sample_problems(spec, "train", seed + 1_000_003, count)
+def grpo_rows(spec: TaskSpec, seed: int, count: int, split: Split = "train") -> list[dict[str, object]]:
+    """Prompts with their gold digit, drawn apart from the SFT rows."""
+    problems = sample_problems(spec, split, seed + 1_000_003, count)
     return [{"prompt": _user(problem), "solution": problem.answer} for problem in problems]
 
 

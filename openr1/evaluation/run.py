@@ -2,111 +2,187 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib.metadata
 import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from openr1.data.model_source import model_files
 from openr1.errors import RecipeError
-from openr1.evaluation.problems import Problem, problems_of
-from openr1.evaluation.protocol import protocol_id
+from openr1.evaluation.grade import cluster_rows, grade_rows
+from openr1.evaluation.problems import ProblemSet, problems_of
+from openr1.evaluation.protocol import Conditions, conditions_of
 from openr1.evaluation.score import score_rows
-from openr1.evaluation.tasks import Task, task_named
-from openr1.grading import Grader, Item
+from openr1.evaluation.tasks import LIGHTEVAL, Task, task_named
+from openr1.grading import Grader
 from openr1.runs.child import Child
 from openr1.runs.files import write_json, write_whole
+from openr1.sampling.backend import Engine, Sampler
 from openr1.sampling.draw import Drawn, choose_threads, draw
 from openr1.sampling.ledger import Ledger
 from openr1.sampling.requests import Request, SamplingParams
-from openr1.sampling.transformers_backend import TransformersSampler
+
+IN_RESULTS_ONLY = ("problem_scores",)
+"""Too long for events and the manifest; in results.json alone."""
 
 
 def evaluate(child: Child) -> dict[str, Any]:
     """Evaluate what resolved.yaml names; scores go to `results.json`, samples to `samples/`.
 
     Returns:
-        {"scores": [one entry per model and task, see `score.score_rows`]}
+        {"scores": [one entry per model and task: model, path, fingerprint, task, protocol, conditions, data,
+        what `score.score_rows` gives, tokens_per_second, grading_seconds]}
     """
     values = child.values
     child.interruptible = False  # the ledger is written between two looks at `check_stop`
-    tasks = [task_named(name) for name in values["tasks"]]
-    problems = {task.name: problems_of(task, values) for task in tasks}
+    every = [task_named(name) for name in values["tasks"]]
+    tasks = [task for task in every if not task.name.startswith(LIGHTEVAL)]
+    bridged = [task for task in every if task.name.startswith(LIGHTEVAL)]
+    asked = {task.name: conditions_of(task, values) for task in tasks}
+    child.events.send("phase", name="loading problems")
+    sets = {task.name: problems_of(task, tasks, values, asked[task.name].prompt) for task in tasks}
+    for task in tasks:
+        for text in sets[task.name].notices:
+            child.events.send("notice", text=text)
+    for doubt in dict.fromkeys(c.protocol.doubt for c in asked.values() if c.protocol.doubt):
+        child.events.send("notice", text=f"protocol {values['protocol']}: {doubt}")
     models: list[dict[str, str]] = child.config["plan"]["models"]
-    _say_sizes(child, tasks, problems, values)
-    total = len(models) * sum(map(len, problems.values())) * values["num_samples"]
-    child.events.send("start", total=total, done=0, unit="sample")
+    each = sum(len(sets[t.name].problems) * asked[t.name].num_samples for t in tasks)
+    child.events.send("start", total=len(models) * each, done=0, unit="sample")
     done = 0
     scores = []
     with Grader() as grader:
         for model in models:
-            sampler = _load(child, model, values)
-            for task in tasks:
-                drawn, limit = _sample(child, sampler, model, task, problems[task.name], done)
-                rows = drawn.rows
-                done += len(rows)
-                _grade(rows, problems[task.name], grader)
-                _write_samples(child, model["label"], task.name, rows)
-                score = score_rows(rows, values["num_samples"], values["seed"])
-                scores.append(
-                    {
-                        "model": model["label"],
-                        "path": model["path"],
-                        "task": task.name,
-                        "protocol": protocol_id(values, limit),
-                        **score,
-                        "tokens_per_second": round(drawn.tokens / drawn.seconds, 1) if drawn.tokens else None,
-                    }
-                )
-                child.events.send("progress", done=done, score=scores[-1])
-            del sampler
-            gc.collect()
-    write_json(child.run.path / "results.json", {"scores": scores})
-    return {"scores": scores}
+            with _opened(child, model) as sampler:
+                for task in tasks:
+                    score = _one(child, sampler, model, task, sets[task.name], asked[task.name], grader, done)
+                    done += score["problems"] * score["samples"]
+                    scores.append(score)
+                    child.events.send("progress", done=done, score=_short(score))
+                if bridged:
+                    from openr1.evaluation.lighteval_bridge import run_tasks
+
+                    scores += run_tasks(child, sampler, model, bridged)
+    write_json(child.run.path / "results.json", {"scores": scores, "graded_with": grading_versions()})
+    return {"scores": [_short(score) for score in scores]}
 
 
-def _say_sizes(
-    child: Child, tasks: list[Task], problems: dict[str, list[Problem]], values: dict[str, Any]
-) -> None:
-    for task in tasks:
-        found = len(problems[task.name])
-        if task.rows and values["dataset"] and not values["limit"] and found != task.rows:
-            child.events.send(
-                "notice",
-                text=f"{values['dataset']} has {found:,} problems; "
-                f"the published {task.name} has {task.rows:,}",
-            )
+def _one(
+    child: Child,
+    sampler: Sampler,
+    model: dict[str, str],
+    task: Task,
+    found: ProblemSet,
+    asked: Conditions,
+    grader: Grader,
+    before: int,
+) -> dict[str, Any]:
+    """One model on one task: draw, grade, count."""
+    drawn, limit = _sample(child, sampler, model, task, found, asked, before)
+    begun = time.perf_counter()
+    grade_rows(task, drawn.rows, found.problems, grader)
+    several = asked.num_samples > 1
+    clusters = cluster_rows(task, drawn.rows, grader) if several else None
+    for row in drawn.rows if clusters else ():
+        row["group"] = clusters[row["row"], row["index"]] if clusters else None
+    graded = time.perf_counter() - begun
+    file = write_samples(child, model["label"], task.name, drawn.rows)
+    return {
+        "model": model["label"],
+        "path": model["path"],
+        "fingerprint": sampler.fingerprint,
+        "task": task.name,
+        "protocol": asked.id(limit),
+        "conditions": asked.as_dict(limit),
+        "asked_tokens": asked.max_new_tokens,  # a short context may have lowered it
+        "data": found.facts,
+        **score_rows(drawn.rows, asked.num_samples, child.values["seed"], clusters),
+        "tokens_per_second": round(drawn.tokens / drawn.seconds, 1) if drawn.tokens else None,
+        "tokens_drawn": drawn.tokens,
+        "sampling_seconds": round(drawn.seconds, 3),
+        "grading_seconds": round(graded, 3),
+        "backend": child.config["plan"]["sampling"]["backend"],
+        "samples_file": file,
+    }
 
 
-def _load(child: Child, model: dict[str, str], values: dict[str, Any]) -> TransformersSampler:
+@contextlib.contextmanager
+def _opened(child: Child, model: dict[str, str]) -> Iterator[Sampler]:
+    """The sampler of one model, as the plan says: in this process, in several, or servers."""
     child.check_stop()
+    gc.collect()  # the model before this one, if there was one
+    values, plan = child.values, child.config["plan"]["sampling"]
     child.events.send("phase", name=f"loading {model['label']}")
-    source = model_files(model["path"], values["seed"], child.run.path)
-    return TransformersSampler(
-        source,
-        dtype=values["dtype"],
-        revision=values["model_revision"] if len(child.config["plan"]["models"]) == 1 else None,
-        trust_remote_code=values["trust_remote_code"],
-    )
+    sampler: Sampler
+    if plan["backend"] == "server":
+        from openr1.sampling.server_backend import ServerSampler
+
+        sampler = ServerSampler(
+            values["server"],
+            values["model_name_or_path"],
+            per_server=values["batch_size"],
+            timeout_s=values["server_timeout"],
+        )
+        model["label"] = sampler.model.rpartition("/")[2]
+    else:
+        engine = Engine(
+            plan["backend"],
+            model_files(model["path"], values["seed"], child.run.path),
+            dtype=values["dtype"],
+            revision=values["model_revision"] if len(child.config["plan"]["models"]) == 1 else None,
+            trust_remote_code=values["trust_remote_code"],
+            batch_size=values["batch_size"],
+            tensor_parallel=plan.get("tensor_parallel") or 1,
+            max_model_length=values["max_model_length"],
+            gpu_memory_utilization=values["gpu_memory_utilization"],
+            chat_template=values["chat_template"],
+        )
+        if len(plan.get("environments") or ()) > 1:
+            from openr1.sampling.pool import EnginePool
+
+            sampler = EnginePool(engine, plan["environments"])
+        else:
+            sampler = engine.open()
+    try:
+        yield sampler
+    finally:
+        sampler.close()
 
 
 def _sample(
     child: Child,
-    sampler: TransformersSampler,
+    sampler: Sampler,
     model: dict[str, str],
     task: Task,
-    problems: list[Problem],
+    found: ProblemSet,
+    asked: Conditions,
     before: int,
 ) -> tuple[Drawn, int]:
     """Draw what the ledger lacks. Returns the samples and the completion limit in force, in tokens."""
     values = child.values
-    system = [{"role": "system", "content": values["system_prompt"]}] if values["system_prompt"] else []
+    system = [{"role": "system", "content": asked.system_prompt}] if asked.system_prompt else []
     requests = [
-        Request(p.row, index, (*system, {"role": "user", "content": p.prompt}))
-        for p in problems
-        for index in range(values["num_samples"])
+        Request(
+            p.row,
+            index,
+            (*system, {"role": "user", "content": p.prompt}),
+            task=task.name,
+            prefill=asked.prefill,
+        )
+        for p in found.problems
+        for index in range(asked.num_samples)
     ]
-    choose_threads(sampler, requests, child.run.path, values["threads"], child.config["plan"]["cores"])
-    limit = _new_tokens(child, sampler, requests, values["max_new_tokens"])
+    limit = completion_limit(child, sampler, requests, asked.max_new_tokens)
+    if child.config["plan"]["sampling"]["backend"] == "transformers":
+        from openr1.sampling.transformers_backend import TransformersSampler
+
+        if isinstance(sampler, TransformersSampler):  # engines of a pool have their share of the cores
+            cores = child.config["plan"]["cores"]
+            choose_threads(sampler, requests, child.run.path, values["threads"], cores)
 
     def on_batch(done: int, tokens: int, seconds: float) -> None:
         phase = f"{model['label']} on {task.name}"
@@ -116,16 +192,16 @@ def _sample(
     drawn = draw(
         sampler,
         requests,
-        SamplingParams(values["temperature"], values["top_p"], values["top_k"], limit, values["seed"]),
+        SamplingParams(asked.temperature, asked.top_p, asked.top_k, limit, values["seed"]),
         Ledger(child.run.samples / "ledger.jsonl"),
-        model=sampler.fingerprint,
-        batch_size=values["batch_size"],
+        # More answers of the same kind continue those there are.
+        protocol=asked.id(limit, with_samples=False),
         on_batch=on_batch,
     )
     return drawn, limit
 
 
-def _new_tokens(child: Child, sampler: TransformersSampler, requests: list[Request], asked: int) -> int:
+def completion_limit(child: Child, sampler: Sampler, requests: list[Request], asked: int) -> int:
     """What the context leaves for the completion, when that is less than asked for.
 
     Raises:
@@ -133,39 +209,41 @@ def _new_tokens(child: Child, sampler: TransformersSampler, requests: list[Reque
     """
     if sampler.context is None or not requests:
         return asked
-    texts = {sampler.prompt_text(r.messages) for r in requests}
-    longest = max(len(ids) for ids in sampler.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
-    room: int = sampler.context - longest
+    unique = {(r.messages, r.prompt, r.prefill) if r.prompt else str(r.messages): r for r in requests}
+    lengths = sampler.prompt_lengths([replace(r, index=0) for r in unique.values()])
+    if not lengths:  # a server that counts no tokens; it will say itself when a prompt is too long
+        return asked
+    room = sampler.context - max(lengths)
     if room < 1:
         raise RecipeError(
-            f"the longest prompt ({longest} tokens) fills the model's context ({sampler.context} tokens)",
+            f"the longest prompt ({max(lengths)} tokens) fills the model's context ({sampler.context})",
             fix="use a model with a longer context, or --limit to leave that problem out",
         )
     if room < asked:
         child.events.send(
             "notice",
             text=f"completions are limited to {room} tokens instead of {asked}: "
-            f"the model's context is {sampler.context} and the longest prompt {longest}",
+            f"the model's context is {sampler.context} and the longest prompt {max(lengths)}",
         )
     return min(asked, room)
 
 
-def _grade(rows: list[dict[str, Any]], problems: list[Problem], grader: Grader) -> None:
-    """Add problem, gold, verdict and extracted answer to every row."""
-    by_row = {p.row: p for p in problems}
-    items = [Item(by_row[r["row"]].gold, r["text"], r["finish_reason"], r["think_prefilled"]) for r in rows]
-    for row, graded in zip(rows, grader.grade(items), strict=True):
-        problem = by_row[row["row"]]
-        row |= {
-            "problem": problem.problem,
-            "gold": problem.gold,
-            "verdict": str(graded.verdict),
-            "extracted": graded.extracted,
-            "reason": graded.reason,
-        }
-
-
-def _write_samples(child: Child, label: str, task: str, rows: list[dict[str, Any]]) -> None:
+def write_samples(child: Child, label: str, task: str, rows: list[dict[str, Any]]) -> str:
+    """Write the graded samples of one model and task; returns the file's name in the run."""
     name = f"{label}-{task}".replace("/", "_").replace(":", "_").replace("?", "_")
     path = child.run.samples / f"{name}.jsonl"
     write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    return str(path.relative_to(child.run.path))
+
+
+def grading_versions() -> dict[str, str]:
+    """What verdicts depend on."""
+    found = {}
+    for package in ("openr1", "math-verify", "sympy", "latex2sympy2_extended"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def _short(score: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in score.items() if key not in IN_RESULTS_ONLY}

@@ -143,6 +143,7 @@ def bootstrap(
     confidence: float = CONFIDENCE,
     draws: int = 2_000,
     seed: int = 0,
+    small_sample: bool = False,
 ) -> Interval:
     """Percentile bootstrap over problems: the same seed gives the same interval.
 
@@ -150,6 +151,9 @@ def bootstrap(
         values: one value per problem (its mean score, its pass@k, …).
         statistic: of a resample; default the mean.
         draws: resamples.
+        small_sample: take wider percentiles, as many as make up for a bootstrap that is too narrow by
+            √((n−1)/n) and by normal instead of t quantiles (Hesterberg 2015, "expanded percentile"). On 30
+            problems the plain one covers about 92 % instead of 95 %.
 
     Raises:
         ValueError: no values.
@@ -162,7 +166,26 @@ def bootstrap(
     else:
         results = sorted(statistic(generator.choices(values, k=n)) for _ in range(draws))
     tail = (1 - confidence) / 2
+    if small_sample and n > 1:
+        wide = math.sqrt(n / (n - 1)) * t_quantile(1 - tail, n - 1)
+        tail = NormalDist().cdf(-wide)
     return Interval(_quantile(results, tail), _quantile(results, 1 - tail))
+
+
+def t_quantile(q: float, degrees: int) -> float:
+    """Student's t by its expansion around the normal (Abramowitz and Stegun 26.7.5); for q in (0, 1).
+
+    Good to three digits from 5 degrees of freedom on, which is all that an interval needs.
+    """
+    z = NormalDist().inv_cdf(q)
+    z2 = z * z
+    terms = (
+        (z2 + 1) / 4,
+        (5 * z2 * z2 + 16 * z2 + 3) / 96,
+        (3 * z2**3 + 19 * z2 * z2 + 17 * z2 - 15) / 384,
+        (79 * z2**4 + 776 * z2**3 + 1482 * z2 * z2 - 1920 * z2 - 945) / 92160,
+    )
+    return z * (1 + sum(term / degrees**power for power, term in enumerate(terms, 1)))
 
 
 def _quantile(ordered: Sequence[float], q: float) -> float:

@@ -1,45 +1,119 @@
-"""The tasks `openr1 eval` knows: where their problems are and how they are asked."""
+"""The tasks `openr1 eval` knows: where their problems are, and which copy of them is the known one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from openr1.config.names import nearest
 from openr1.data.tiny_task import is_builtin, parse_task
 from openr1.errors import UsageError
 
-# DeepSeek-R1's README: no system prompt, the instruction in the user turn.
-BOXED = "{problem}\n\nPlease reason step by step, and put your final answer within \\boxed{{}}."
+LIGHTEVAL = "lighteval:"
+BUILTIN_PROBLEMS = 500
+
+Kind = Literal["math", "choice", "plain"]
 
 
 @dataclass(frozen=True)
 class Task:
     """One benchmark.
 
-    `rows` is the published size; another number is said beside the score. `columns` are (problem, gold).
+    Args:
+        hub, config, split, revision: the dataset on the hub; `revision` is the commit that is read.
+        columns: (problem, gold answer).
+        kind: "math" (an expression), "choice" (a letter, options in more columns), "plain" (asked as it is).
+        rows: the published size.
+        fingerprint: of the known problems and answers (`problems.data_fingerprint`); None where no copy was
+            at hand to take it from.
+        gated: its owners want their terms accepted first.
     """
 
     name: str
     hub: str | None
     config: str | None
     split: str
+    revision: str | None
     columns: tuple[str, str]
-    prompt: str
+    kind: Kind
     rows: int | None
+    fingerprint: str | None = None
+    gated: bool = False
 
+
+GPQA_WRONG = ("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 
 TASKS = {
     task.name: task
     for task in (
-        Task("math_500", "HuggingFaceH4/MATH-500", None, "test", ("problem", "answer"), BOXED, 500),
-        Task("gsm8k", "openai/gsm8k", "main", "test", ("question", "answer"), BOXED, 1319),
+        Task(
+            "math_500",
+            "HuggingFaceH4/MATH-500",
+            None,
+            "test",
+            "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be",
+            ("problem", "answer"),
+            "math",
+            500,
+            "9b34dbfc465f",
+        ),
+        Task(
+            "aime24",
+            "HuggingFaceH4/aime_2024",
+            None,
+            "train",
+            "2fe88a2f1091d5048c0f36abc874fb997b3dd99a",
+            ("problem", "answer"),
+            "math",
+            30,
+        ),
+        Task(
+            "aime25",
+            "yentinglin/aime_2025",
+            None,
+            "train",
+            "6f71d77b0b89b9dabe07ab466c51df33f514df7f",
+            ("problem", "answer"),
+            "math",
+            30,
+        ),
+        Task(
+            "gpqa:diamond",
+            "Idavidrein/gpqa",
+            "gpqa_diamond",
+            "train",
+            None,  # gated: its commit could not be looked up; the one that is read is recorded
+            ("Question", "Correct Answer"),
+            "choice",
+            198,
+            gated=True,
+        ),
+        Task(
+            "gsm8k",
+            "openai/gsm8k",
+            "main",
+            "test",
+            "740312add88f781978c0658806c59bc2815b9866",
+            ("question", "answer"),
+            "math",
+            1319,
+            "99a2698dc959",
+        ),
     )
 }
-BUILTIN_PROBLEMS = 500
+ALIASES = {
+    "gpqa": "gpqa:diamond",
+    "gpqa_diamond": "gpqa:diamond",
+    "math500": "math_500",
+    "MATH-500": "math_500",
+}
+# Published columns that nothing here runs.
+NOT_RUN = ("livecodebench", "lcb", "lcb_v4")
+WHY_NOT = "LiveCodeBench executes programs against hidden tests; only its published numbers are shown"
 
 
 def task_named(name: str) -> Task:
-    """The task of that name, or a built-in one with its options.
+    """The task of that name or alias, a built-in one with its options, or `lighteval:TASK`.
 
     Raises:
         UsageError: no such task; names the nearest.
@@ -47,11 +121,21 @@ def task_named(name: str) -> Task:
     """
     if is_builtin(name):
         parse_task(name)
-        return Task(name, None, None, "test", ("problem", "answer"), "{problem}", None)
-    if name in TASKS:
-        return TASKS[name]
-    near = nearest(name, TASKS)
+        return Task(name, None, None, "test", None, ("problem", "answer"), "plain", None)
+    if name.startswith(LIGHTEVAL) and name != LIGHTEVAL:
+        return Task(name, None, None, "test", None, ("", ""), "plain", None)
+    known = ALIASES.get(name, name)
+    if known in TASKS:
+        return TASKS[known]
+    base = name.partition(":")[0]
+    if base in NOT_RUN:
+        raise UsageError(
+            f"`{name}` is not run here: {WHY_NOT}", fix="openr1 bench --benchmarks livecodebench"
+        )
+    near = nearest(name, [*TASKS, *ALIASES])
     raise UsageError(
         f"unknown task `{name}`",
-        fix=f"did you mean {near}?" if near else f"tasks: {', '.join(TASKS)}, builtin:chain-sum",
+        fix=f"did you mean {ALIASES.get(near, near)}?"
+        if near
+        else f"tasks: {', '.join(TASKS)}, builtin:chain-sum, lighteval:TASK",
     )

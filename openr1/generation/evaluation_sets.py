@@ -9,7 +9,7 @@ from typing import Any
 from openr1.config.names import nearest
 from openr1.data import tiny_task
 from openr1.data.columns import PROMPT_NAMES, find_column
-from openr1.data.load import FORMATS, rows_of
+from openr1.data.sources import FORMATS, rows_of
 from openr1.errors import EnvironmentProblem, RecipeError, UsageError
 
 MORE_NAMES = (*PROMPT_NAMES, "Question", "question_content", "Problem")

@@ -16,7 +16,8 @@ from openr1.runs.child import Child
 from openr1.sampling.draw import choose_threads, draw
 from openr1.sampling.ledger import Ledger
 from openr1.sampling.requests import Request, SamplingParams
-from openr1.sampling.transformers_backend import TransformersSampler, model_fingerprint
+from openr1.sampling.transformers_backend import TransformersSampler
+from openr1.sampling.weights import model_fingerprint
 
 Samples = list[dict[str, Any]]
 DISTILABEL_BATCH = 50  # distilabel's own default
@@ -111,6 +112,7 @@ def _load(child: Child) -> TransformersSampler:
         dtype=values["dtype"],
         revision=values["model_revision"],
         trust_remote_code=values["trust_remote_code"],
+        batch_size=values["batch_size"],
     )
 
 
@@ -129,8 +131,6 @@ def _draw(
         requests,
         params,
         Ledger(child.run.samples / "ledger.jsonl"),
-        model=sampler.fingerprint,
-        batch_size=child.values["batch_size"],
         on_batch=on_batch,
     ).rows
 
@@ -146,8 +146,7 @@ def _params(
     values = child.values
     asked, room = values["max_new_tokens"], None
     if sampler.context is not None:
-        texts = list({sampler.prompt_text(messages) for messages in sent})
-        longest = max(len(ids) for ids in sampler.tokenizer(texts, add_special_tokens=False)["input_ids"])
+        longest = max(sampler.prompt_lengths([Request(0, 0, tuple(messages)) for messages in sent]))
         room = sampler.context - longest
         if room < 1:
             raise RecipeError(

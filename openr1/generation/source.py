@@ -8,7 +8,7 @@ from typing import Any
 
 from openr1.data import tiny_task
 from openr1.data.columns import PROMPT_NAMES, Row, as_messages, find_column
-from openr1.data.load import rows_of
+from openr1.data.sources import rows_of
 from openr1.errors import RecipeError
 from openr1.generation.template import BACKSPACE, PromptTemplate
 

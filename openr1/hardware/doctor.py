@@ -221,22 +221,24 @@ def unwritable(folder: Path) -> str | None:
 
 def _accounts(intent: Intent, environ: Mapping[str, str]) -> Iterator[Check]:
     """Only what is asked for needs an account; nothing is contacted, only looked for."""
-    if intent.push_to_hub and not _hub_token(environ):
+    if intent.push_to_hub and not hub_token_here(environ):
         yield Check("hub login", "fail", "push_to_hub is set and no hub token is here", "hf auth login")
     offline = environ.get("WANDB_MODE", "") in ("offline", "disabled")
-    if "wandb" in intent.report_to and not offline and not _wandb_key(environ):
+    if "wandb" in intent.report_to and not offline and not wandb_key_here(environ):
         fix = "wandb login, or --report_to none"
         yield Check("W&B login", "fail", "report_to: wandb is set and no W&B key is here", fix)
 
 
-def _hub_token(environ: Mapping[str, str]) -> bool:
+def hub_token_here(environ: Mapping[str, str]) -> bool:
+    """Whether a hub token is where huggingface_hub looks for one; its value is not read."""
     if environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN"):
         return True
     home = environ.get("HF_HOME") or "~/.cache/huggingface"
     return Path(environ.get("HF_TOKEN_PATH") or Path(home) / "token").expanduser().is_file()
 
 
-def _wandb_key(environ: Mapping[str, str]) -> bool:
+def wandb_key_here(environ: Mapping[str, str]) -> bool:
+    """Whether a W&B key is where wandb looks for one; its value is not kept."""
     if environ.get("WANDB_API_KEY"):
         return True
     netrc = Path(environ.get("NETRC") or ("~/_netrc" if sys.platform == "win32" else "~/.netrc")).expanduser()

@@ -6,10 +6,60 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass, replace
 
 from openr1.hardware.facts import Finding, Slurm, SlurmPartition, unknown
 
 _FORMAT = "%P|%D|%G|%l"
+_FULL = "%P|%D|%G|%l|%c"
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition as a job sees it."""
+
+    facts: SlurmPartition
+    default: bool
+    cpus: int  # of each node
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    @property
+    def nodes(self) -> int:
+        return self.facts.nodes
+
+    @property
+    def gpus_per_node(self) -> int:
+        return self.facts.gpus_per_node
+
+
+def ask_partitions(deadline_s: float = 15.0) -> tuple[Partition, ...]:
+    """The site's partitions, the default one marked; empty where `sinfo` is missing or does not answer."""
+    try:
+        done = subprocess.run(
+            ["sinfo", "-h", "-o", _FULL], capture_output=True, text=True, timeout=deadline_s, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return parse_partitions(done.stdout) if done.returncode == 0 else ()
+
+
+def parse_partitions(text: str) -> tuple[Partition, ...]:
+    """The lines of `sinfo -h -o "%P|%D|%G|%l|%c"`: one per kind of node; a partition's first kind is taken,
+    its nodes are counted together."""
+    found: dict[str, Partition] = {}
+    for line in text.splitlines():
+        head, _, cpus = line.strip().rpartition("|")
+        for facts in parse_sinfo(head):
+            known = found.get(facts.name)
+            if known is not None:
+                facts = replace(known.facts, nodes=known.nodes + facts.nodes)
+            default = line.strip().split("|")[0].endswith("*")
+            count = known.cpus if known is not None else int(cpus.rstrip("+") or 1)
+            found[facts.name] = Partition(facts, default, count)
+    return tuple(found.values())
 
 
 def detect_slurm(deadline_s: float = 5.0) -> Finding[Slurm]:

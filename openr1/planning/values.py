@@ -35,10 +35,12 @@ def cpu_values(context: Context, found: Candidate) -> dict[str, Planned]:
         _lora(choose, context, found)
     _batches(choose, context, found)
     if context.stage == "grpo":
-        choose("use_vllm", context.world.vllm == "colocate", context.world.vllm_reason)
-        if context.world.vllm == "colocate":
-            choose("vllm_mode", "colocate", "one process does both")
-            choose("vllm_max_model_length", context.row_tokens, context.row_reason)
+        mode = context.world.vllm
+        choose("use_vllm", mode in ("colocate", "server"), context.world.vllm_reason)
+        if mode in ("colocate", "server"):
+            why = "one process does both" if mode == "colocate" else context.world.vllm_reason
+            choose("vllm_mode", mode, why)
+            choose("vllm_max_model_length", *_vllm_length(context))
     return choose.values
 
 
@@ -96,6 +98,9 @@ def _batches(choose: _Chooser, context: Context, found: Candidate) -> None:
     if context.stage == "sft" and not asked.set_by_person("packing"):
         why = "as the recipe has it: it changes how many examples a step sees, so only a recipe turns it on"
         choose.values["packing"] = Planned(bool(asked.get("packing", False)), why)
+    if context.stage == "sft" and asked.get("packing", False):
+        split_rows = "rows longer than max_length go on in another sequence: no trace loses its end"
+        choose("packing_strategy", "bfd_split", split_rows)
     choose.values["attn_implementation"] = context.attention
     choose("dataloader_num_workers", 0, "batches are cheap to make; workers would only take memory")
 
@@ -113,14 +118,24 @@ def _generation(choose: _Chooser, context: Context, found: Candidate) -> None:
     choose("steps_per_generation", steps, f"one generation of {size} completions feeds {step}")
 
 
+def _vllm_length(context: Context) -> tuple[int, str]:
+    """The longest sequence vLLM must hold; it refuses to start with more than the model's context."""
+    shape = context.shape.value
+    if shape is not None and shape.context and shape.context < context.row_tokens:
+        return shape.context, f"the model's context; {context.row_reason}"
+    return (
+        context.row_tokens,
+        f"{context.row_reason}: the model's full context would reserve more than needed",
+    )
+
+
 def _vllm(choose: _Chooser, context: Context, found: Candidate) -> None:
     rollout, mode = found.rollout, context.world.vllm
     choose("use_vllm", mode in ("colocate", "server"), context.world.vllm_reason)
     if mode not in ("colocate", "server") or rollout is None:
         return
     choose("vllm_mode", mode, context.world.vllm_reason)
-    why = f"{context.row_reason}: the model's full context would reserve more than needed"
-    choose("vllm_max_model_length", context.row_tokens, why)
+    choose("vllm_max_model_length", *_vllm_length(context))
     if mode == "server":
         return
     if rollout.share:

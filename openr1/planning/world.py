@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from openr1.errors import EnvironmentProblem, RecipeError
+from openr1.errors import EnvironmentProblem, RecipeError, UsageError
 from openr1.hardware.facts import Machine
 from openr1.planning.phases import VLLM_OVERHEAD_BYTES
 from openr1.planning.plan import Asked
@@ -47,6 +47,12 @@ def choose_world(
     """
     if not machine.gpus:
         return _without_gpus(stage, asked, machine, gpus, processes)
+    if processes is not None:
+        raise UsageError(
+            f"--processes {processes} is for machines without a GPU",
+            where="--processes",
+            fix=f"--gpus {processes}: one process trains on each GPU",
+        )
     here = len(machine.gpus)
     if gpus is not None and not 1 <= gpus <= here:
         cards = f"{here} GPU{'s' if here > 1 else ''}"
@@ -95,17 +101,16 @@ def _without_gpus(
             where="--gpus",
             fix="leave --gpus out to train on the CPU, or see `openr1 hw-profile --check`",
         )
-    ranks = processes or 1
-    world = World(
-        ranks, 1, f"{ranks} processes, as asked" if processes else "one process uses all cores best"
-    )
+    nodes = machine.nodes.value or 1
+    here = processes or 1
+    why = f"{here} processes, as asked" if processes else "one process uses all cores best"
+    world = World(here * nodes, nodes, why if nodes == 1 else f"{why}, on each of {nodes} nodes")
     if stage != "grpo":
         return world
     if asked.person("use_vllm"):
         slow = "vLLM on a CPU takes 20-40 s to start and is about as fast as transformers' generate"
-        return replace(
-            world, vllm="colocate", vllm_reason="set by you (use_vllm: true), kept", warnings=(slow,)
-        )
+        mode = "server" if asked.person("vllm_mode") == "server" else "colocate"
+        return replace(world, vllm=mode, vllm_reason="set by you (use_vllm: true), kept", warnings=(slow,))
     reason = "no GPU: on a CPU transformers' generate is as fast as vLLM and starts at once"
     return replace(world, vllm="generate", vllm_reason=reason)
 

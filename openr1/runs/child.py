@@ -24,14 +24,25 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Child:
-    """One child's view of its run: folder, resolved values, events, and whether it was asked to stop."""
+    """One child's view of its run: folder, resolved values, events, and whether it was asked to stop.
+
+    `rank` of `ranks` processes train together, on the node of number `node`; alone it is rank 0 of 1.
+    """
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
+        self.rank = int(os.environ.get("RANK", 0))
+        self.ranks = int(os.environ.get("WORLD_SIZE", 1))
+        self.node = int(os.environ.get("OPENR1_NODE", 0))
         self.events = Events()
         self.stop_asked = False
         self.interruptible = True
         self.config: dict[str, Any] = {}
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that writes the run's files."""
+        return self.rank == 0
 
     @property
     def values(self) -> dict[str, Any]:
@@ -51,13 +62,14 @@ class Child:
 
 def main(work: Callable[[Child], dict[str, Any]]) -> int:
     """Run `work` for the run folder named on the command line; report; return the exit code."""
-    _die_with_parent()
+    die_with_parent()
     child = Child(RunFolder(Path(sys.argv[1])))
     logging.getLogger("openr1").addHandler(_Notices(child.events))
     signal.signal(signal.SIGTERM, child.on_stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; it sends SIGTERM
     try:
-        child.config = resolved_file.read(child.run.resolved)
+        if child.first:  # the others hear it from the first: theirs may be another node, a moment too early
+            child.config = resolved_file.read(child.run.resolved)
         result = work(child)
     except BaseException as error:
         child.interruptible = False
@@ -82,7 +94,7 @@ class _Notices(logging.Handler):
         self._events.send("notice", text=record.getMessage())
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies, even by kill -9 (Linux; elsewhere a no-op)."""
     parent = os.environ.get("OPENR1_PARENT_PID")
     if parent and sys.platform == "linux":

@@ -57,9 +57,12 @@ class RunFolder:
         found = self.manifest
         return str(found["state"]) if found else None
 
-    def next_attempt(self) -> Path:
-        """A log folder of its own for this attempt, so that continuing never overwrites what was said."""
-        logs = self.path / "logs"
+    def next_attempt(self, node: int = 0) -> Path:
+        """A log folder of its own for this attempt, so that continuing never overwrites what was said.
+
+        Nodes beside the first one count their attempts apart.
+        """
+        logs = self.path / "logs" / (f"node-{node}" if node else "")
         numbers = [int(p.name[8:]) for p in logs.glob("attempt-*") if p.name[8:].isdigit()]
         attempt = logs / f"attempt-{max(numbers, default=0) + 1}"
         with explain_os_errors(attempt):
@@ -140,6 +143,18 @@ def model_of(name: str) -> str:
                 "this run has no final model yet", where=str(run), fix="give its command again to finish it"
             )
     return name
+
+
+def is_locked(run: RunFolder) -> bool:
+    """Whether a living process works in this folder. Looks without leaving a trace."""
+    try:
+        with (run.path / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # falls when the file is closed
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextlib.contextmanager

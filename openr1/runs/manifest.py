@@ -6,7 +6,10 @@ import datetime
 import importlib.metadata
 import json
 import platform
+import re
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,34 @@ def new(fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+NOT_TO_REPEAT = {"--fresh", "--json", "--quiet", "--debug"}
+SECRET = re.compile(r"(hub|api|access|auth)[-_]?token|secret|password|api[-_]?key", re.IGNORECASE)
+
+
+def command_line() -> str | None:
+    """What the person typed, as it can be given again to continue; None when no `openr1` command runs here.
+
+    Values of options that look like secrets are left out, so that none lies in a manifest.
+    """
+    program = Path(sys.argv[0])
+    if program.name not in ("openr1", "__main__.py") or (
+        program.name == "__main__.py" and program.parent.name != "openr1"
+    ):
+        return None
+    kept: list[str] = []
+    hide = False
+    for word in sys.argv[1:]:
+        if hide and not word.startswith("--"):
+            word = "…"
+        name, equals, _ = word.partition("=")
+        hide = name.startswith("--") and bool(SECRET.search(name))
+        if hide and equals:
+            word, hide = f"{name}=…", False
+        if word not in NOT_TO_REPEAT:
+            kept.append(word)
+    return shlex.join(["openr1", *kept])
+
+
 def versions() -> dict[str, str]:
     """Python and the packages that decide what a run computes; absent ones are left out."""
     found = {"python": platform.python_version()}
@@ -90,7 +121,11 @@ def read(run: Path) -> dict[str, Any] | None:
         raise EnvironmentProblem(
             f"the manifest cannot be read: {error}", where=str(path), fix="start over with --fresh"
         ) from None
-    if not isinstance(loaded, dict) or int(loaded.get("format", 0)) > FORMAT:
+    if not isinstance(loaded, dict) or not isinstance(loaded.get("format", 0), int):
+        raise EnvironmentProblem(
+            "this is not a manifest of openr1", where=str(path), fix="start over with --fresh"
+        )
+    if loaded.get("format", 0) > FORMAT:
         raise EnvironmentProblem(
             "this run was written by a newer openr1", where=str(path), fix="pip install --upgrade openr1"
         )

@@ -66,3 +66,26 @@ def read(path: Path) -> dict[str, Any]:
         if rest and not key.startswith("#"):
             (values if line.startswith("  ") else top)[key] = decoder.raw_decode(rest)[0]
     return {**top, "values": values}
+
+
+def settings(path: Path) -> tuple[dict[str, Any], list[tuple[str, Any, str]]]:
+    """The file as a report shows it: its head (recipe, stage, plan, …), and (key, value, origin) in order.
+
+    Lines that are cut off or no JSON are passed over: a run may have been killed at any moment.
+    """
+    head: dict[str, Any] = {}
+    found: list[tuple[str, Any, str]] = []
+    decoder = json.JSONDecoder()
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        key, _, rest = line.strip().partition(": ")
+        if not rest or key.startswith("#"):
+            continue
+        try:
+            value, end = decoder.raw_decode(rest)
+        except (ValueError, RecursionError):
+            continue
+        if line.startswith("  "):
+            found.append((key, value, rest[end:].strip().removeprefix("#").strip()))
+        else:
+            head[key] = value
+    return head, found

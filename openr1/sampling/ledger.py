@@ -11,7 +11,10 @@ from openr1.runs.files import clean, explain_os_errors, mend_tail, read_lines
 
 
 class Ledger:
-    """One JSON line per sample, by key. A line that a kill cut off is drawn again."""
+    """One JSON line per sample, by key. A line that a kill cut off is drawn again.
+
+    A row: key, task, row, index, model, protocol, and the fields of `requests.Completion`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -22,10 +25,14 @@ class Ledger:
 
     def add(self, rows: Iterable[dict[str, Any]]) -> int:
         """Append the rows whose key is not there yet; returns how many."""
-        new = [row for row in rows if row["key"] not in self.done]
+        new: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            if row["key"] not in self.done:
+                new.setdefault(row["key"], row)
+        text = "".join(json.dumps(clean(row), ensure_ascii=False) + "\n" for row in new.values())
         with explain_os_errors(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(clean(row), ensure_ascii=False) + "\n" for row in new)
-        self.done.update(row["key"] for row in new)
+            file.write(text)
+        self.done.update(new)
         return len(new)
 
     def rows(self) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,19 +19,47 @@ class SamplingParams:
     max_new_tokens: int
     seed: int
 
+    def text(self) -> str:
+        """All of it on one line, as a part of a sample's key."""
+        return json.dumps(asdict(self), sort_keys=True)
+
 
 @dataclass(frozen=True)
 class Request:
-    """One completion to draw: sample `index` of one conversation."""
+    """One completion to draw: sample `index` of one conversation.
+
+    Args:
+        row: the problem's number in its dataset.
+        messages: the conversation up to the answer.
+        task: what the problem belongs to; "" where there is only one.
+        prefill: text the answer is made to begin with.
+        prompt: the text to complete, where it is no conversation (lighteval); None renders the messages.
+        stop: texts that end the answer.
+    """
 
     row: int
     index: int
     messages: tuple[dict[str, str], ...]
+    task: str = ""
+    prefill: str = ""
+    prompt: str | None = None
+    stop: tuple[str, ...] = ()
 
-    def key(self, model: str, params: SamplingParams) -> str:
-        """Twelve hex digits that name this sample of this prompt, model and way of drawing, and no other."""
-        text = json.dumps([self.row, self.index, self.messages, model, asdict(params)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+    def key(self, model: str, protocol: str) -> str:
+        """Sixteen hex digits that name this sample: task, problem, index, model and protocol, and no other.
+
+        Args:
+            model: fingerprint of the weights.
+            protocol: how it is asked and drawn, the seed included.
+        """
+        problem = [self.row, self.messages, self.prompt, self.stop]
+        text = json.dumps([self.task, problem, self.index, model, protocol, self.prefill], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def seed(self, params: SamplingParams) -> int:
+        """This sample's own seed, whatever else is drawn beside it."""
+        text = f"{params.seed}/{self.task}/{self.row}/{self.index}"
+        return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) & 0x7FFFFFFF
 
 
 @dataclass(frozen=True)
@@ -38,7 +67,8 @@ class Completion:
     """One drawn completion.
 
     `finish_reason` is "stop" when the model ended its turn and "length" when it was cut off; `tokens`
-    counts the completion, the end-of-turn token included.
+    counts the completion, the end-of-turn token included; `think_prefilled` says that the prompt ended inside
+    a `<think>` that the completion therefore does not hold.
     """
 
     text: str
@@ -48,3 +78,32 @@ class Completion:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a backend draws at once: one request, or a static batch whose draws hang together.
+
+    `number` is its place in the whole; with the seed it decides the random draws of a batch.
+    """
+
+    number: int
+    requests: tuple[Request, ...]
+
+
+def units_of(requests: Sequence[Request], size: int) -> list[Unit]:
+    """All requests in units of `size`, numbered."""
+    return [
+        Unit(number, tuple(requests[start : start + size]))
+        for number, start in enumerate(range(0, len(requests), size))
+    ]
+
+
+def ends_in_think(prompt: str) -> bool:
+    """Whether a rendered prompt ends with an opened `<think>`."""
+    return prompt.rstrip().endswith("<think>")
+
+
+def with_prefill(prompt: str, prefill: str) -> str:
+    """The prompt with the answer's first words, unless the chat template has written them already."""
+    return prompt if not prefill or prompt.rstrip().endswith(prefill.strip()) else prompt + prefill

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from openr1.data.model_source import explain_missing
-from openr1.errors import RecipeError
-from openr1.sampling.requests import Completion, Request, SamplingParams
+from openr1.sampling.prompts import Prompts
+from openr1.sampling.requests import Completion, Request, SamplingParams, Unit, ends_in_think
+from openr1.sampling.weights import model_fingerprint
+
+BATCH_ON_CPU = 128
+BATCH_ON_GPU = 64
 
 
 class TransformersSampler:
-    """A model and its tokenizer, ready to complete conversations in batches."""
+    """A model and its tokenizer, ready to complete conversations in static batches."""
 
     def __init__(
         self,
@@ -25,8 +28,15 @@ class TransformersSampler:
         dtype: str = "auto",
         revision: str | None = None,
         trust_remote_code: bool = False,
+        chat_template: str | None = None,
+        batch_size: int | None = None,
+        context: int | None = None,
     ) -> None:
         """Load a model.
+
+        Args:
+            batch_size: completions side by side; None takes the device's default.
+            context: a shorter context than the model's own, in tokens.
 
         Raises:
             RecipeError, EnvironmentProblem: no such model, no chat template, or the hub cannot be reached.
@@ -41,29 +51,41 @@ class TransformersSampler:
         except (OSError, ValueError) as error:
             raise explain_missing(error, source) from error
         self.model = model.to(self.device).eval()
-        if self.tokenizer.chat_template is None:
-            raise RecipeError(
-                "this model's tokenizer has no chat template",
-                where=source,
-                fix="use an instruct or trained model",
-            )
+        self.prompts = Prompts(self.tokenizer, source, chat_template)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         eos = self.model.generation_config.eos_token_id
         listed = eos if isinstance(eos, list) else [eos]
         # Every id that ends a turn, the model's own list included; lighteval and older TRL drop the others.
-        self.fingerprint = model_fingerprint(source)
         self.eos = [i for i in dict.fromkeys([*listed, self.tokenizer.eos_token_id]) if i is not None]
+        self.fingerprint = model_fingerprint(source, getattr(self.model.config, "_commit_hash", None))
+        self.unit_size = batch_size or (BATCH_ON_CPU if self.device == "cpu" else BATCH_ON_GPU)
+        self._context = context
 
     @property
     def context(self) -> int | None:
         """Longest prompt plus completion, in tokens; None where the config does not say."""
         limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        return int(limit) if limit else None
+        limits = [int(x) for x in (limit, self._context) if x]
+        return min(limits, default=None)
 
     def prompt_text(self, messages: Sequence[dict[str, str]]) -> str:
-        text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return str(text)
+        """A conversation as the model reads it."""
+        return self.prompts.text(Request(0, 0, tuple(messages)))
+
+    def prompt_lengths(self, requests: Sequence[Request]) -> list[int]:
+        return [len(ids) for ids in self.prompts.ids(requests)]
+
+    def run(
+        self, units: Iterable[Unit | None], params: SamplingParams
+    ) -> Iterator[tuple[Unit, list[Completion]]]:
+        """One static batch after the other."""
+        for unit in units:
+            if unit is not None:
+                yield unit, self.complete(unit.requests, params, unit.number)
+
+    def close(self) -> None:
+        """Nothing but memory is held."""
 
     def complete(self, requests: Sequence[Request], params: SamplingParams, number: int) -> list[Completion]:
         """One static batch: (batch, longest prompt) tokens in, up to max_new_tokens more out.
@@ -72,21 +94,26 @@ class TransformersSampler:
             number: the batch's place in the whole; with the seed it decides the random draws, so that a run
                 that continues draws what one that was never stopped would have drawn.
         """
-        prompts = [self.prompt_text(request.messages) for request in requests]
+        prompts = [self.prompts.text(request) for request in requests]
         # The template has written the special tokens; adding them again gives a second BOS (open-r1#462).
         inputs = self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
         inputs = inputs.to(self.device)
+        stops = tuple(dict.fromkeys(text for request in requests for text in request.stop))
         torch.manual_seed(int(hashlib.sha256(f"{params.seed}/{number}".encode()).hexdigest()[:8], 16))
         with torch.inference_mode():
             output = self.model.generate(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
-                generation_config=self._generation_config(params),
+                generation_config=self._generation_config(params, stops),
+                tokenizer=self.tokenizer if stops else None,
             )
         completions = output[:, inputs["input_ids"].shape[1] :].tolist()
-        return [self._completion(p, ids) for p, ids in zip(prompts, completions, strict=True)]
+        return [
+            self._completion(prompt, ids, request.stop)
+            for prompt, ids, request in zip(prompts, completions, requests, strict=True)
+        ]
 
-    def _generation_config(self, params: SamplingParams) -> GenerationConfig:
+    def _generation_config(self, params: SamplingParams, stops: tuple[str, ...]) -> GenerationConfig:
         """Everything said: a value left out would be taken from the model's own generation_config."""
         sample = params.temperature > 0
         return GenerationConfig(
@@ -98,28 +125,20 @@ class TransformersSampler:
             repetition_penalty=1.0,
             eos_token_id=self.eos,
             pad_token_id=self.tokenizer.pad_token_id,
+            stop_strings=list(stops) or None,
         )
 
-    def _completion(self, prompt: str, ids: list[int]) -> Completion:
+    def _completion(self, prompt: str, ids: list[int], stop: tuple[str, ...]) -> Completion:
         end = next((i for i, token in enumerate(ids) if token in self.eos), None)
         kept = ids if end is None else ids[: end + 1]
+        text = str(self.tokenizer.decode(kept, skip_special_tokens=True))
+        cut = min((at for at in (text.find(s) for s in stop) if at >= 0), default=None)
+        if cut is not None and end is None:
+            while kept and kept[-1] == self.tokenizer.pad_token_id:
+                kept = kept[:-1]  # the batch went on after this one had ended
         return Completion(
-            text=str(self.tokenizer.decode(kept, skip_special_tokens=True)),
+            text=text if cut is None else text[:cut],
             tokens=len(kept),
-            finish_reason="length" if end is None else "stop",
-            think_prefilled=prompt.rstrip().endswith("<think>"),
+            finish_reason="length" if end is None and cut is None else "stop",
+            think_prefilled=ends_in_think(prompt),
         )
-
-
-def model_fingerprint(source: str) -> str:
-    """A short name for these weights: a checkpoint overwritten at the same path is a different model."""
-    folder = Path(source)
-    if not folder.is_dir():
-        return source
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin")):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()[:16]

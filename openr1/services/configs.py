@@ -23,6 +23,7 @@ from openr1.planning import PlanDoesNotFit, plan
 from openr1.planning.calibration import load
 from openr1.planning.context import capacity_bytes
 from openr1.planning.find_shape import find_shape
+from openr1.services.migrate import migrate
 
 BUILTIN = "builtin:"
 TINY = "made on the spot, far below 1 GiB"
@@ -152,18 +153,39 @@ def copy_recipe(name: str, target: str | None, *, force: bool = False) -> Path:
 
     Raises:
         RecipeError: there is no such recipe.
-        UsageError: the target exists already and `force` is not set, or is the recipe itself.
+        UsageError: the target exists already and `force` is not set, or is no .yaml file.
     """
     path, text = read_recipe(name)
-    new = Path(target or ".")
-    if new.is_dir() or (target or "").endswith(("/", os.sep)):
-        new = new / path.name
-    elif new.suffix not in (".yaml", ".yml"):
+    new = target_of(path, target or ".")
+    write_recipe(new, text, force=force)
+    return new
+
+
+def target_of(path: Path, target: str) -> Path:
+    """The new file that a person means by a file's or a folder's name.
+
+    Raises:
+        UsageError: it is no .yaml file.
+    """
+    new = Path(target)
+    if new.is_dir() or target.endswith(("/", os.sep)):
+        return new / path.name
+    if new.suffix not in (".yaml", ".yml"):
         raise UsageError(
             f"a recipe is a .yaml file, `{new}` is none", where="the target", fix=f"name it {new}.yaml"
         )
-    write_recipe(new, text, force=force)
     return new
+
+
+def migrated(name: str) -> tuple[Path, str]:
+    """An old file, and its text in today's form.
+
+    Raises:
+        RecipeError: it is no recipe.
+        UsageError: it has sections already.
+    """
+    path = find(name)
+    return path, migrate(path)
 
 
 def write_recipe(new: Path, text: str, *, force: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,19 @@ from openr1.config.names import keys_of
 from openr1.config.recipe import Recipe, Section, shipped
 from openr1.config.resolve import Resolved, resolve
 from openr1.errors import RecipeError, UsageError
-from openr1.evaluation.tasks import task_named
+from openr1.evaluation.estimate import Estimate, estimate
+from openr1.evaluation.local_data import count_rows, file_for
+from openr1.evaluation.protocol import PROTOCOLS, conditions_of, default_protocol
+from openr1.evaluation.tasks import BUILTIN_PROBLEMS, LIGHTEVAL, Task, task_named
 from openr1.hardware import Machine
+from openr1.launch import supervise
+from openr1.launch.command import module
+from openr1.planning.calibration import fingerprint
+from openr1.planning.speeds import Speed, record
+from openr1.planning.speeds import load as load_speeds
+from openr1.runs.folder import RunFolder, locked, runs_root
+from openr1.sampling.weights import weights_signature
+from openr1.services.eval_engines import engines_of, sampling_plan
 from openr1.services.hw_profile import the_machine
 from openr1.services.lineage import MODEL, check_data_file, check_model, finished_run, placed
 from openr1.services.recipes import overrides_for, recipe_for, section_of
@@ -26,6 +37,8 @@ from openr1.services.stage import (
     resolved_chain,
 )
 
+ENOUGH_TOKENS = 2_000
+"""Fewer say little about speed."""
 DEFAULT_MODEL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
 
 
@@ -40,11 +53,12 @@ class EvalModel:
         return {"label": self.label, "path": self.path}
 
 
-def prepare(words: Sequence[str], asked: Asked) -> Prepared:
+def prepare(words: Sequence[str], asked: Asked, said: Sequence[str] = ()) -> Prepared:
     """What `openr1 eval WORDS…` would do; nothing is written.
 
     Args:
         words: task names, or one recipe.
+        said: notices about the command line itself.
     """
     machine = the_machine(asked.simulate, asked.profile)
     recipe, section = _recipe(words, asked, machine)
@@ -55,12 +69,29 @@ def prepare(words: Sequence[str], asked: Asked) -> Prepared:
     models, parents = _models(recipe, section, resolved, asked)
     resolved = replace(resolved, parents=parents)
     run = locate_run(recipe, resolved, asked)
-    return prepare_eval(resolved, models, run, machine, asked)
+    prepared = prepare_eval(resolved, models, run, machine, asked)
+    return replace(prepared, notices=(*said, *prepared.notices))
 
 
 def run(words: Sequence[str], asked: Asked, listen: Listener) -> Outcome:
     """Evaluate, or continue, or show what has finished."""
     return execute(prepare(words, asked), listen)
+
+
+def with_protocol(resolved: Resolved, machine: Machine) -> Resolved:
+    """An eval section with its protocol chosen, and the protocol's values where nobody set others."""
+    name, why = default_protocol(str(machine.profile.value))
+    resolved = resolved.with_values("default", {"protocol": (name, why)})
+    base = PROTOCOLS[resolved["protocol"]]
+    from_it = f"protocol {base.name}"
+    values = {
+        key: (getattr(base, key), from_it) for key in ("temperature", "top_p", "max_new_tokens", "prefill")
+    }
+    tasks = [task_named(name) for name in resolved["tasks"]]
+    counts = {base.samples_of(task.name) for task in tasks}
+    if len(counts) == 1:
+        values["num_samples"] = (counts.pop(), from_it)
+    return resolved.with_values("default", values)
 
 
 def prepare_eval(
@@ -70,17 +101,97 @@ def prepare_eval(
 
     Raises:
         UsageError: no task, or an unknown one.
-        RecipeError: the local file is not there.
+        RecipeError: the local file is not there, or what was asked for cannot work on this machine.
     """
     if not resolved["tasks"]:
         raise UsageError("no task is named", fix="openr1 eval math_500")
+    tasks = []
     for name in resolved["tasks"]:
         with placed(resolved.where("tasks")):
-            task_named(name)
+            tasks.append(task_named(name))
+    if len({task.name for task in tasks}) < len(tasks):
+        raise UsageError(
+            f"a task is named twice: {' '.join(resolved['tasks'])}",
+            where=resolved.where("tasks"),
+            fix="keep one",
+        )
     if resolved["dataset"]:
         check_data_file(resolved["dataset"], resolved.where("dataset"))
-    listed = {"models": [model.as_dict() for model in models]}
-    return prepare_section(resolved, run, machine, asked, extra_plan=listed)
+        for task in tasks:
+            if task.hub is not None:
+                file_for(resolved["dataset"], task, tasks)
+    resolved = with_protocol(resolved, machine)
+    sampling = sampling_plan(resolved, machine, [model.path for model in models], asked.gpus)
+    bridge = ["lighteval"] if any(task.name.startswith(LIGHTEVAL) for task in tasks) else []
+    estimates = [e for e in _estimates(resolved, tasks, models, machine, engines_of(sampling)) if e]
+    listed = {
+        "models": [model.as_dict() for model in models],
+        "sampling": sampling,
+        "set_by_person": sorted(resolved.explicit),
+        "requires": [*sampling["requires"], *bridge],
+        "estimate": [{"model": model.label, **e.as_dict()} for model, e in estimates],
+    }
+    prepared = prepare_section(resolved, run, machine, asked, extra_plan=listed)
+    notices = list(dict.fromkeys(e.words() for _, e in estimates)) if run.state != "finished" else []
+    return replace(prepared, notices=(*prepared.notices, *notices))
+
+
+def _estimates(
+    resolved: Resolved, tasks: Sequence[Task], models: Sequence[EvalModel], machine: Machine, engines: int
+) -> Iterator[tuple[EvalModel, Estimate]]:
+    """What is known before it starts; nothing is loaded, so a Parquet file counts as the published number."""
+    speeds = load_speeds(fingerprint(machine))
+    for task in tasks:
+        problems = BUILTIN_PROBLEMS if task.name.startswith("builtin:") else task.rows
+        if resolved["dataset"] and task.hub is not None:
+            problems = count_rows(file_for(resolved["dataset"], task, tasks)) or task.rows
+        if problems is None:
+            continue
+        asked = conditions_of(task, resolved.values)
+        for model in models:
+            count = min(problems, resolved["limit"] or problems)
+            yield model, estimate(asked, count, model.path, machine, engines, speeds)
+
+
+def learn(prepared: Prepared, result: dict[str, Any]) -> None:
+    """Keep speeds and lengths of a finished evaluation for the next estimate."""
+    speeds = load_speeds(fingerprint(prepared.machine))
+    new = [
+        Speed(
+            speeds.machine,
+            "sampling",
+            score["path"],
+            score["tokens_per_second"],
+            score["task"],
+            score["mean_tokens"],
+            score["conditions"]["max_new_tokens"],
+        )
+        for score in result.get("scores", [])
+        if score.get("tokens_per_second") and score.get("tokens_drawn", 0) >= ENOUGH_TOKENS
+    ]
+    if new:
+        record(speeds, new)
+
+
+def rescore(name: str, listen: Listener) -> dict[str, Any]:
+    """Grade a finished run's samples again.
+
+    Raises:
+        UsageError: no such run, or one without scores.
+    """
+    path = Path(name)
+    for candidate in (path, runs_root() / name):
+        if (candidate / "results.json").is_file():
+            path = candidate
+            break
+    else:
+        raise UsageError(
+            f"no finished evaluation `{name}`", where="--rescore", fix="name a run folder of openr1 eval"
+        )
+    folder = RunFolder(path)
+    with locked(folder):
+        log = folder.next_attempt() / "rank-0.log"
+        return supervise.run(module("openr1.evaluation.rescore", path), log, listen)
 
 
 def _recipe(words: Sequence[str], asked: Asked, machine: Machine) -> tuple[Recipe, Section]:
@@ -119,11 +230,14 @@ def _models(
 ) -> tuple[list[EvalModel], dict[str, str]]:
     """What to evaluate: the named model, or the results of the recipe's training sections."""
     name = resolved[MODEL]
+    if resolved["server"]:  # the weights are the servers' business
+        return [EvalModel(str(name or "server").rpartition("/")[2], str(name or "server"))], {}
     trained = [s for s in recipe.sections if s.stage in ("sft", "grpo")]
     if resolved.settings[MODEL].origin.kind == "command line" or not trained:
         model = str(name or DEFAULT_MODEL)
         source = check_model(model, resolved.where(MODEL))
-        return [EvalModel(label_of(model), source)], {}
+        signature = weights_signature(source)
+        return [EvalModel(label_of(model), source)], {"weights": signature} if signature else {}
     found, parents = [], {}
     for part in trained:
         chain = resolved_chain(recipe, part, asked)

@@ -154,6 +154,34 @@ def need_finished(recipe: Recipe, parent: Resolved, section: Section) -> RunFold
     return run
 
 
+def check_data(resolved: Resolved) -> None:
+    """What a training section learns from: one dataset, or a mixture that makes sense.
+
+    Raises:
+        RecipeError: neither, both, or one that cannot be meant.
+    """
+    from openr1.data.mixture import mixture_of
+
+    try:
+        mixture = mixture_of(resolved.values)
+    except RecipeError as error:
+        key = str(error.where or "").partition("[")[0].partition(".")[0]
+        if key in resolved.settings:
+            error.where = f"{resolved.where(key)}, {error.where}"
+        raise
+    if mixture is None:
+        if not resolved["dataset_name"]:
+            raise RecipeError(
+                "no dataset is named", where=resolved.recipe, fix="set dataset_name, or --dataset_name"
+            )
+        if resolved.settings["dataset_name"].origin.kind != "pipeline":  # which may have yet to be made
+            check_dataset(resolved["dataset_name"], resolved.where("dataset_name"))
+        return
+    for part in mixture.parts:
+        key = "datasets" if resolved["datasets"] else "dataset_mixture"
+        check_dataset(part.name, resolved.where(key))
+
+
 def check_dataset(name: str | None, where: str) -> None:
     """A dataset that looks like a local file must be there, and a built-in one must exist.
 

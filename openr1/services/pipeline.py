@@ -13,7 +13,7 @@ from openr1.config.catalogue import TRAINING_STAGES
 from openr1.config.names import all_keys, explain_unknown, keys_of
 from openr1.config.recipe import Recipe, Section, find, parse
 from openr1.config.resolve import Resolved, resolve
-from openr1.errors import RecipeError
+from openr1.errors import OpenR1Error, RecipeError
 from openr1.hardware import Machine
 from openr1.runs import manifest
 from openr1.runs.files import write_json
@@ -23,6 +23,7 @@ from openr1.services.generate import prepare_generate, with_default_dataset
 from openr1.services.hw_profile import the_machine
 from openr1.services.lineage import MODEL, builds_on, check_exported, parent_of, take
 from openr1.services.recipes import check_section_names, default_recipe, overrides_for
+from openr1.services.report import leave
 from openr1.services.request import Asked, Listener
 from openr1.services.stage import Outcome, Prepared, execute, prepare_section
 
@@ -97,10 +98,15 @@ def run(asked: Asked, listen: Listener) -> PipelineOutcome:
     listen({"event": "pipeline", "plan": plan})
     outcomes = []
     for prepared in plan.sections:
-        check_exported(prepared.resolved)
-        outcomes.append(execute(prepared, listen))
+        try:
+            check_exported(prepared.resolved)
+            outcomes.append(execute(prepared, listen))
+        except OpenR1Error:
+            leave(plan.run.path, listen)
+            raise
     outcome = PipelineOutcome(plan, outcomes)
     write_json(plan.run.path / "pipeline.json", outcome.as_dict())
+    leave(plan.run.path, listen)
     return outcome
 
 

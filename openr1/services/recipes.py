@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,23 @@ def recipe_for(stage: str, asked: Asked, machine: Machine) -> tuple[Recipe, str 
     default = default_recipe(machine)
     said = f"no recipe named: taking {default}, the recipe of the {machine.profile.value} profile"
     return parse(find(default), stage), said
+
+
+def as_many_gpus(section: Section, asked: Asked, machine: Machine) -> tuple[Asked, list[str]]:
+    """The request with the training GPUs of an old file, where this machine has one more for vLLM.
+
+    A request that names --gpus itself is left alone.
+    """
+    wanted = section.old.gpus if section.old else None
+    if wanted is None or asked.gpus is not None:
+        return asked, []
+    here = len(machine.gpus)
+    if wanted < here:
+        return replace(asked, gpus=wanted), [f"as the file has it: --gpus {wanted}; one more serves vLLM"]
+    has = f"{here} GPU{'s' if here != 1 else ''}"
+    return asked, [
+        f"num_processes: {wanted} wants {wanted} GPUs and one more; this machine has {has}: the plan decides"
+    ]
 
 
 def section_of(recipe: Recipe, stage: str, name: str | None) -> Section:

@@ -15,6 +15,16 @@ def silent(event: dict[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
+class Nodes:
+    """Which of how many machines this is, and where they meet; each runs the same command."""
+
+    count: int = 1
+    rank: int = 0
+    master: str | None = None
+    """HOST:PORT of the first node."""
+
+
+@dataclass(frozen=True)
 class Asked:
     """The parts of a command line that every stage has."""
 
@@ -33,3 +43,11 @@ class Asked:
     """Nothing will be started: what a section builds on need not be there yet."""
     max_gpu_temp: int | None = None
     """Pause between steps while a card is at this many °C."""
+    processes: int | None = None
+    """Ranks that train on a machine without GPUs."""
+    nodes: Nodes = field(default_factory=Nodes)
+    """The machines that work together."""
+    accelerate_config: str | None = None
+    """A file of `accelerate config` that says how ranks share the work."""
+    rehearse: bool | None = None
+    """Rehearse only (True), never (False), or before a long run (None)."""

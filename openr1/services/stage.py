@@ -5,26 +5,30 @@
 
 from __future__ import annotations
 
+import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openr1.config.catalogue import TRAINING_STAGES
 from openr1.config.names import keys_of
 from openr1.config.recipe import Recipe, Section
 from openr1.config.resolve import Resolved, as_dict, resolve
 from openr1.config.schema import FLAT_REWARD_PARAMETERS
-from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError, UsageError
+from openr1.errors import EnvironmentProblem, OpenR1Error, OutOfMemory, RecipeError, UsageError
 from openr1.hardware import Machine
-from openr1.launch import command, supervise
+from openr1.launch import command
 from openr1.runs import manifest, resolved_file
 from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate, locked, refuse_other
+from openr1.services import slurm
+from openr1.services.accounts import check_accounts, give_way, named_target
+from openr1.services.launching import launch, together
 from openr1.services.lineage import (
     MODEL,
     builds_on,
-    check_dataset,
+    check_data,
     check_exported,
     check_model,
     finished_run,
@@ -32,8 +36,19 @@ from openr1.services.lineage import (
     take,
     untrained,
 )
-from openr1.services.recipes import check_section_names, overrides_for, recipe_for, section_of
-from openr1.services.request import Asked, Listener
+from openr1.services.out_of_memory import advise
+from openr1.services.recipes import (
+    as_many_gpus,
+    check_section_names,
+    overrides_for,
+    recipe_for,
+    section_of,
+)
+from openr1.services.report import Refresh, leave
+from openr1.services.request import Asked, Listener, Nodes
+
+if TYPE_CHECKING:
+    from openr1.services.rehearse import Rehearsal
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,9 @@ class Prepared:
     command: command.Command
     machine: Machine
     notices: tuple[str, ...] = ()
+    nodes: Nodes = field(default_factory=Nodes)
+    rehearse: bool | None = None
+    """Never before the run (False), or where it is predicted to be long (None)."""
 
     def as_dict(self) -> dict[str, Any]:
         """The dry run as JSON."""
@@ -81,12 +99,17 @@ class Outcome:
 
 def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
     """Prepare the section that `openr1 sft` or `openr1 grpo` runs. Writes nothing."""
+    machine = together(machine, asked.nodes)
     recipe, said = recipe_for(stage, asked, machine)
     check_section_names(recipe, asked.overrides)
     section = section_of(recipe, stage, asked.section)
+    asked, about_gpus = as_many_gpus(section, asked, machine)
     overrides = overrides_for(section, asked.overrides, keys_of(stage), strict=True)
     resolved = resolve(recipe, section, overrides=overrides)
     shape_of, notices = None, [said] if said else []
+    if section.old:
+        resolved, about_accounts = give_way(resolved)
+        resolved = replace(resolved, notices=(*resolved.notices, *about_gpus, *about_accounts))
     for parent in builds_on(recipe, section, resolved, overrides):
         before, done = finished_parent(recipe, parent, asked)
         if done is None and asked.dry_run:
@@ -153,6 +176,7 @@ def prepare_section(
         shape_of: a model of the same shape, where the model itself is the result of a section to come.
     """
     if resolved.stage in TRAINING_STAGES:
+        resolved = named_target(resolved)
         resolved, plan, notices = _plan_training(resolved, run, machine, asked, shape_of)
     else:
         plan, notices = {"machine": _machine_key(machine)}, []
@@ -160,14 +184,45 @@ def prepare_section(
     if asked.max_gpu_temp:
         plan["max_gpu_temp"] = asked.max_gpu_temp
     threads = resolved.values.get("threads")
-    launch = command.local(resolved.stage, run.path, threads)
-    return Prepared(resolved, run, plan, launch, machine, (*resolved.notices, *notices))
+    child = command.local(resolved.stage, run.path, threads)
+    return Prepared(
+        resolved, run, plan, child, machine, (*resolved.notices, *notices), asked.nodes, asked.rehearse
+    )
+
+
+def spread_of(resolved: Resolved, asked: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
+    """How a person wants the ranks spread, and the settings that follow from it.
+
+    Returns:
+        What a stored plan must have been made for, and values for the planner.
+
+    Raises:
+        RecipeError: a file of `accelerate config` and the recipe want different sharding.
+    """
+    spread: dict[str, Any] = {"gpus": asked.gpus, "processes": asked.processes, "accelerate_config": None}
+    if not asked.accelerate_config:
+        return spread, {}
+    from openr1.launch import accelerate_file
+
+    file = accelerate_file.read(Path(asked.accelerate_config))
+    if "sharding" in resolved.explicit and resolved["sharding"] not in ("auto", file.sharding):
+        raise RecipeError(
+            f"sharding {resolved['sharding']} and the file's {file.sharding} contradict each other",
+            where=str(file.path),
+            fix="leave one of them out",
+        )
+    each = max(1, file.processes // file.machines)
+    given = asked.gpus or asked.processes
+    kind = "processes" if file.kind in ("MULTI_CPU", "NO") or asked.processes else "gpus"
+    spread |= {kind: given or each, "accelerate_config": str(file.path)}
+    return spread, {"sharding": file.sharding}
 
 
 def _machine_key(machine: Machine) -> str:
     """What must be equal for a stored plan to be reused: the profile, the cards and the cores."""
     cards = ",".join(str(g.name.value) for g in machine.gpus)
-    return f"{machine.profile.value}/{cards or 'no gpu'}/{machine.cpu_cores.value:g} cores"
+    nodes = f"/{machine.nodes.value} nodes" if (machine.nodes.value or 1) > 1 else ""
+    return f"{machine.profile.value}/{cards or 'no gpu'}/{machine.cpu_cores.value:g} cores{nodes}"
 
 
 def _plan_training(
@@ -188,29 +243,26 @@ def _plan_training(
         resolved = replace(
             resolved, settings={**resolved.settings, MODEL: replace(resolved.settings[MODEL], value=checked)}
         )
-    if not resolved["dataset_name"] and not resolved["datasets"]:
-        raise RecipeError(
-            "no dataset is named", where=resolved.recipe, fix="set dataset_name, or --dataset_name"
-        )
-    if resolved.settings["dataset_name"].origin.kind != "pipeline":  # which may have yet to be made
-        check_dataset(resolved["dataset_name"], resolved.where("dataset_name"))
+    check_data(resolved)
     if resolved.stage == "grpo":
         from openr1.rewards import check_reward_funcs
 
         flat = {key: resolved[key] for key in FLAT_REWARD_PARAMETERS}
         check_reward_funcs(resolved["reward_funcs"], compat=resolved["reward_compat"], **flat)
     key = _machine_key(machine)
-    stored = _stored_plan(run, key)
+    spread, shared = spread_of(resolved, asked)
+    stored = _stored_plan(run, key, spread)
     if stored:
         values = {k: (v["value"], v["reason"]) for k, v in stored["values"].items()}
         return resolved.with_values("plan", values), stored, []
-    settings = {**resolved.values, MODEL: shape_of or resolved[MODEL]}
+    settings = {**resolved.values, MODEL: shape_of or resolved[MODEL], **shared}
     made = make_plan(
         resolved.stage,
         settings,
         machine,
         explicit=resolved.explicit,
-        gpus=asked.gpus,
+        gpus=spread["gpus"],
+        processes=spread["processes"],
         fit=asked.fit,
         force=asked.force,
         calibration=calibration.load(),
@@ -222,16 +274,17 @@ def _plan_training(
         resolved = resolved.with_edits({k: v for k, v in values.items() if k in resolved.settings})
     if run.resolved.exists() and run.state not in (None, "finished"):
         notices.append(
-            "this machine is not the one the run began on: planned again, at the same global batch"
+            "another machine or other flags than the run began with: planned again, at the same global batch"
         )
-    return resolved.with_values("plan", values), {**made.as_dict(), "machine": key}, notices
+    return resolved.with_values("plan", values), {**made.as_dict(), "machine": key, "asked": spread}, notices
 
 
-def _stored_plan(run: RunFolder, machine: str) -> dict[str, Any] | None:
+def _stored_plan(run: RunFolder, machine: str, spread: dict[str, Any]) -> dict[str, Any] | None:
     if not run.resolved.exists():
         return None
     plan: dict[str, Any] = resolved_file.read(run.resolved)["plan"]
-    return plan if plan.get("machine") == machine and "values" in plan else None
+    same = plan.get("machine") == machine and plan.get("asked") == spread
+    return plan if same and "values" in plan else None
 
 
 def execute(prepared: Prepared, listen: Listener) -> Outcome:
@@ -250,27 +303,92 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
         return Outcome(
             prepared, found.get("result") or {}, float(found.get("seconds") or 0), was_finished=True
         )
+    if prepared.nodes.rank > 0:
+        return help_first_node(prepared, listen)
     with locked(run):
         listen({"event": "section", "prepared": prepared, "state": state})
+        if state is None and prepared.rehearse is None:
+            _rehearse_if_long(prepared, listen)
+        different = slurm.mismatch(prepared.plan, os.environ.get("OPENR1_SUBMITTED"))
+        if different:
+            listen({"event": "notice", "text": different})
         resolved_file.write(run.resolved, resolved, prepared.plan)
         attempt = run.next_attempt()
         _begin(prepared, attempt)
         start = time.time()
+        refresh = Refresh(run)
+
+        def on_event(event: dict[str, Any]) -> None:
+            listen(event)
+            refresh.look(event)
+
         try:
-            result = supervise.run(prepared.command, attempt / "rank-0.log", listen)
-        except OpenR1Error as error:
+            result = launch(prepared, attempt, on_event)
+        except OpenR1Error as caught:
+            error: OpenR1Error = caught
+            if isinstance(caught, OutOfMemory) and resolved.stage in TRAINING_STAGES:
+                error = advise(caught, prepared)
             state = "interrupted" if error.code == 130 else "failed"
             _end(run, state, time.time() - start, error=error.as_dict())
-            raise
+            leave(run.path, listen)
+            raise error from caught
         total = _end(run, "finished", time.time() - start, result=result)
+    leave(run.path, listen)
     _learn(prepared, result)
     return Outcome(prepared, result, total)
+
+
+def help_first_node(prepared: Prepared, listen: Listener) -> Outcome:
+    """This node's ranks of a run whose folder the first node keeps."""
+    listen({"event": "section", "prepared": prepared, "state": prepared.run.state})
+    start = time.time()
+    result = launch(prepared, prepared.run.next_attempt(prepared.nodes.rank), listen)
+    return Outcome(prepared, result, time.time() - start)
+
+
+def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:
+    """Rehearse, and let the planner learn from it.
+
+    Raises:
+        UsageError: a section that does not train, or that has finished.
+        OpenR1Error: what would have ended the run.
+    """
+    from openr1.services import rehearse as room
+
+    if prepared.resolved.stage not in TRAINING_STAGES:
+        raise UsageError("only training is rehearsed", where="--rehearse", fix="leave it out")
+    check_launchable(prepared)
+    found = room.rehearse(prepared, listen)
+    _learn(prepared, {"peak_bytes": found.peak_bytes, "step_seconds": found.step_seconds})
+    return found
+
+
+def _rehearse_if_long(prepared: Prepared, listen: Listener) -> None:
+    from openr1.services import rehearse as room
+
+    if prepared.resolved.stage not in TRAINING_STAGES or prepared.nodes.count > 1:
+        return
+    if room.is_long(prepared):
+        listen({"event": "notice", "text": "a long run: rehearsing it first (--no-rehearse leaves it out)"})
+        found = rehearse(prepared, listen)
+        write_json(prepared.run.path / "rehearsal.json", found.as_dict())
+        if found.problem:
+            raise EnvironmentProblem(
+                f"the rehearsal says no: {found.problem}",
+                where=str(prepared.run.path / "rehearsal.json"),
+                fix="change it, or start all the same with --no-rehearse",
+            )
+        listen({"event": "notice", "text": "the rehearsal held; the run begins"})
 
 
 def _learn(prepared: Prepared, result: dict[str, Any]) -> None:
     """Keep predicted and measured peak and step time: the next plan on this machine is corrected by them."""
     from openr1.planning import calibration
 
+    if prepared.resolved.stage == "eval":
+        from openr1.services.evaluate import learn
+
+        learn(prepared, result)
     if prepared.resolved.stage in TRAINING_STAGES and result.get("peak_bytes"):
         seen = calibration.observe(
             prepared.plan,
@@ -300,11 +418,7 @@ def check_launchable(prepared: Prepared) -> None:
     if missing:
         extra = "train" if prepared.resolved.stage in TRAINING_STAGES else prepared.resolved.stage
         raise EnvironmentProblem(f"not installed: {', '.join(missing)}", fix=f'pip install "openr1[{extra}]"')
-    if int(prepared.plan.get("processes") or 1) > 1 or prepared.plan.get("vllm_gpus"):
-        raise EnvironmentProblem(
-            f"this plan needs {prepared.plan['processes']} processes; this version launches one",
-            fix="add --gpus 1 (and use_vllm: false for a served vLLM)",
-        )
+    check_accounts(prepared.resolved)
 
 
 def _begin(prepared: Prepared, attempt: Path) -> None:
@@ -321,6 +435,7 @@ def _begin(prepared: Prepared, attempt: Path) -> None:
             "seconds": 0.0,
         }
     )
+    found["command"] = manifest.command_line() or found.get("command")
     found["state"] = "running"
     found["machine"] = prepared.plan["machine"]
     found["versions"] = manifest.versions()

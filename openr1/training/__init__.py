@@ -1,4 +1,4 @@
 """SFT and GRPO on TRL, in a child process: `python -m openr1.training RUN_FOLDER`.
 
-`trl_adapter` is the one file that knows TRL's trainers from the inside.
+`trl_adapter`, `sft_trainer`, `grpo_trainer` and `grpo_updates` know TRL's trainers from the inside.
 """

@@ -6,10 +6,14 @@ from openr1.runs.child import Child, main
 
 
 def work(child: Child) -> dict[str, Any]:
-    if "check_rewards" in child.config["plan"]:
+    if child.first and "check_rewards" in child.config["plan"]:
         from openr1.training.check_rewards import check
 
         return check(child)
+    if "show_samples" in child.config["plan"]:
+        from openr1.training.show_samples import show
+
+        return show(child)
     from openr1.training.run import train
 
     return train(child)

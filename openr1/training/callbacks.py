@@ -16,30 +16,36 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from openr1.hardware.guard import Guard, Limits, Reading, nvml_sensor, wait_until_cool
 from openr1.runs.child import Child
 from openr1.runs.files import append_line, keep_rows, mend_tail, read_lines
+from openr1.training.ranks import any_of
+from openr1.training.telemetry import Telemetry
 
 
 class Reporter(TrainerCallback):
     """Writes metrics.jsonl, sends progress events, and turns a stop request into a checkpoint.
 
     Rows keep TRL's names (loss, reward, completions/mean_length, ...) and add:
-        step, epoch, time (s since the epoch), tokens_per_second (real tokens, padding not counted).
+        step, epoch, time (s since the epoch), tokens_per_second (real tokens, padding not counted), and what
+        `telemetry.Telemetry` saw of the machine.
     """
 
     def __init__(self, child: Child) -> None:
         self.child = child
+        self.telemetry = Telemetry(child, self.peak)
         self.last_tokens = 0.0
         self.last_time = time.time()
         self.step_ended: float | None = None
         self.step_seconds: list[float] = []
+        self.stopping = False  # the ranks have agreed to stop after this step
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         metrics = self.child.run.metrics
-        mend_tail(metrics)
-        # Steps after the checkpoint are done again, and would stand there twice.
-        for file in (metrics, self.child.run.samples / "completions.jsonl"):
-            keep_rows(file, lambda row: row.get("step", 0) <= state.global_step)
+        if self.child.first:
+            mend_tail(metrics)
+            # Steps after the checkpoint are done again, and would stand there twice.
+            for file in (metrics, self.child.run.samples / "completions.jsonl"):
+                keep_rows(file, lambda row: row.get("step", 0) <= state.global_step)
         self.last_tokens = max((row.get("num_tokens") or 0 for row in read_lines(metrics)), default=0)
         self.last_time = time.time()
         self.child.interruptible = False
@@ -53,7 +59,9 @@ class Reporter(TrainerCallback):
         if self.step_ended is not None:
             self.step_seconds.append(now - self.step_ended)
         self.step_ended = now
-        if self.child.stop_asked and state.global_step < state.max_steps:
+        # A stop reaches the ranks one by one, some after this step and some before it: they agree.
+        self.stopping = any_of(self.child, self.child.stop_asked)
+        if self.stopping and state.global_step < state.max_steps:
             control.should_save = True
             control.should_training_stop = True
         return control
@@ -71,14 +79,18 @@ class Reporter(TrainerCallback):
         row = {"step": state.global_step, "time": round(time.time(), 3), **logs}
         if logs.get("num_tokens"):
             self._add_speed(row)
+        row |= self.telemetry.row()
         append_line(self.child.run.metrics, row)
         self.child.events.send("progress", done=state.global_step, metrics=row)
 
     def measured(self) -> dict[str, Any]:
         """What the planner learns from: peak memory (bytes) and the median optimizer step (seconds)."""
         median = statistics.median(self.step_seconds) if self.step_seconds else None
-        peak = peak_bytes() + outside_torch(self.child.config["plan"].get("memory"))
-        return {"peak_bytes": peak, "step_seconds": median}
+        return {"peak_bytes": self.peak(), "step_seconds": median}
+
+    def peak(self) -> int:
+        """Peak memory in bytes, counted as the plan counts it."""
+        return peak_bytes() + outside_torch(self.child.config["plan"].get("memory"))
 
     def _add_speed(self, row: dict[str, Any]) -> None:
         """Real tokens per second since the row before."""
@@ -119,6 +131,7 @@ class Watchman(TrainerCallback):
         for advice in self.guard.observe(self.sensor()):
             self._say(advice.words)
             self.skip_save = self.skip_save or advice.kind == "skip_save"
+        self.skip_save = any_of(self.child, self.skip_save)  # a save is everybody's work
         wait_until_cool(self.guard, self.sensor, self._say, sleep=self._sleep)
         if self.skip_save:
             control.should_save = False
@@ -136,13 +149,18 @@ class Watchman(TrainerCallback):
             self.guard.paused = False
 
 
-def watchman(child: Child, model: torch.nn.Module) -> Watchman:
+def watchman(child: Child, model: torch.nn.Module, telemetry: Telemetry) -> Watchman:
     """The guard for this machine: temperature and throttling where there is a card, disk space everywhere."""
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    weights = sum(_numel(p) * p.element_size() for p in model.parameters())
     # AdamW keeps two more numbers of the weight's type for every trained one.
-    states = sum(2 * p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    states = sum(2 * _numel(p) * p.element_size() for p in model.parameters() if p.requires_grad)
     limits = Limits(child.config["plan"].get("max_gpu_temp"), weights + states)
-    return Watchman(child, Guard(limits), _sensor(child))
+    return Watchman(child, Guard(limits), telemetry.watched(_sensor(child)))
+
+
+def _numel(parameter: torch.nn.Parameter) -> int:
+    """Elements of a parameter, also where ZeRO-3 keeps only a slice of it here."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
 def _sensor(child: Child) -> Callable[[], Reading]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from openr1.data.load import training_set
 from openr1.data.model_source import check_loadable, model_files
 from openr1.hardware.facts import to_plain
@@ -13,7 +11,7 @@ from openr1.rewards.check import Completion, check_rewards
 from openr1.runs.child import Child
 from openr1.sampling.requests import Request, SamplingParams
 from openr1.sampling.transformers_backend import TransformersSampler
-from openr1.training.grpo import prefills_think, reward_functions
+from openr1.training.grpo import prefills_think, reads_gold, rendered, reward_functions
 
 SAMPLED_ROWS = 4  # each with a whole group of completions, as one GRPO prompt has
 
@@ -30,10 +28,10 @@ def check(child: Child) -> dict[str, Any]:
     config = check_loadable(
         source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"]
     )
-    dataset, facts = training_set("grpo", values)
+    dataset, facts = training_set("grpo", values, reads_gold(values))
     rows = [dataset[index] for index in range(min(asked["rows"], len(dataset)))]
     rewards = reward_functions(values, prefills_think(source, values, rows[0]["prompt"]), rows)
-    prompts, lengths = _rendered(source, rows, values)
+    prompts, lengths = rendered(source, values, [row["prompt"] for row in rows])
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
     room = None if context is None else context - values["max_completion_length"]
     completions = _sampled(child, source, rows, values) if asked["sample"] else None
@@ -47,23 +45,6 @@ def check(child: Child) -> dict[str, Any]:
         completions=completions,
     )
     return {"report": {**to_plain(report), "columns": facts["columns"]}}
-
-
-def _rendered(source: str, rows: list[dict[str, Any]], values: dict[str, Any]) -> tuple[list[str], list[int]]:
-    """The prompts as the model will see them, and their lengths in tokens."""
-    tokenizer = AutoTokenizer.from_pretrained(
-        source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"]
-    )
-    template = values["chat_template"] or tokenizer.chat_template
-    prompts = [
-        str(
-            tokenizer.apply_chat_template(
-                row["prompt"], chat_template=template, tokenize=False, add_generation_prompt=True
-            )
-        )
-        for row in rows
-    ]
-    return prompts, [len(ids) for ids in tokenizer(prompts, add_special_tokens=False)["input_ids"]]
 
 
 def _sampled(

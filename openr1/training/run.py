@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from openr1.data.load import training_set
+from openr1.data.chat_template import use_template
+from openr1.data.load import load_data
 from openr1.data.model_source import check_loadable, model_files
 from openr1.errors import Interrupted, RecipeError
 from openr1.runs.child import Child
 from openr1.runs.manifest import read, update
 from openr1.training.checkpoints import newest_whole, step_of
+from openr1.training.ranks import first_goes_first, from_first, join, leave
 
 PROBE_TOKENS = 64  # length of the rows with which the thread count is probed
 
@@ -22,78 +26,132 @@ def train(child: Child) -> dict[str, Any]:
     Returns:
         The run's result: steps, seconds, and the last value of the metrics one compares.
     """
-    values, stage = child.values, child.config["stage"]
     child.events.send("phase", name="loading libraries")
+    join(child)
+    values, stage = child.values, child.config["stage"]
     from trl import get_peft_config, get_quantization_config
 
     from openr1.training.callbacks import Reporter, watchman
-    from openr1.training.trl_adapter import (
-        OpenR1GRPOTrainer,
-        OpenR1SFTTrainer,
-        config_of,
-        model_config,
-    )
+    from openr1.training.trackers import name_wandb_run
+    from openr1.training.trl_adapter import config_of, model_config
+    from openr1.training.updates import rules_of
 
     child.events.send("phase", name="loading model and data")
-    source = model_files(values["model_name_or_path"], values["seed"], child.run.path)
-    check_loadable(source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"])
-    dataset, facts = training_set(stage, values)
-    _same_data(child.run.path, facts)
-    args = config_of(stage, values, child)
+    with first_goes_first(child):
+        source = model_files(values["model_name_or_path"], values["seed"], child.run.path)
+        model = check_loadable(
+            source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"]
+        )
+        dataset, held_out, facts = load_rows(child, stage, values)
+        if "rehearsal" in child.config["plan"]:
+            dataset = longest_rows(dataset, child.config["plan"]["rehearsal"]["rows"])
+        if child.first:
+            _same_data(child.run.path, facts)
+    name_wandb_run(values)
     models = model_config(stage, values)
     shared: dict[str, Any] = {
         "model": source,
-        "args": args,
-        "train_dataset": dataset,
         "quantization_config": get_quantization_config(models),
         "peft_config": get_peft_config(models),
-        "processing_class": _own_template(stage, source, values),
     }
     trainer: Any
     if stage == "grpo":
-        from openr1.training.grpo import CompletionLog, prefills_think, reward_functions
+        from openr1.training import vllm
+        from openr1.training.grpo import CompletionLog, check_prompts, prefills_think, reward_functions
+        from openr1.training.grpo_trainer import OpenR1GRPOTrainer
 
         prefilled = prefills_think(source, values, dataset[0]["prompt"])
         rewards = reward_functions(values, prefilled, [dataset[i] for i in range(min(2, len(dataset)))])
+        check_prompts(child, values, source, model, dataset, rewards)
+        args = config_of(stage, values, child)
+        shared |= {"args": args, "train_dataset": dataset, "eval_dataset": held_out}
+        shared["processing_class"] = _own_template(source, values)
+        vllm.ready(args, getattr(model.get_text_config(), "max_position_embeddings", None))
         trainer = OpenR1GRPOTrainer(reward_funcs=rewards, **shared)
+        drop = values["drop_finished_rows"]
+        trainer.drop_finished_rows = args.device.type == "cpu" if drop is None else drop
         trainer.add_callback(CompletionLog(child, trainer, values["log_samples"]))
     else:
-        trainer = OpenR1SFTTrainer(**shared)
+        from openr1.training.sft import prepare
+        from openr1.training.sft_trainer import OpenR1SFTTrainer
+
+        ready = prepare(child, values, source, dataset, held_out)
+        args = ready.args
+        shared |= {"args": args, "train_dataset": ready.tokens, "eval_dataset": ready.held_out}
+        trainer = OpenR1SFTTrainer(processing_class=ready.tokenizer, **shared)
     trainer.child, trainer.keep = child, values["save_total_limit"]
+    trainer.rules = rules_of(stage, values, args.per_device_train_batch_size)
     reporter = Reporter(child)
     trainer.add_callback(reporter)
-    trainer.add_callback(watchman(child, trainer.model))
+    trainer.add_callback(watchman(child, trainer.model, reporter.telemetry))
+    trainer.add_callback(reporter.telemetry)
     _threads(child, trainer, args)
 
-    checkpoint = _where_to_continue(child)
+    found = from_first(child, lambda: _where_to_continue(child))
+    checkpoint = Path(found) if found else None
     child.check_stop()
     child.events.send("phase", name="first step")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if child.stop_asked and trainer.state.global_step < trainer.state.max_steps:
+    if reporter.stopping and trainer.state.global_step < trainer.state.max_steps:
         whole, _ = newest_whole(child.run.checkpoints)
         kept = f"the checkpoint of step {step_of(whole)} is whole" if whole else "no checkpoint was kept"
         raise Interrupted(f"stopped after step {trainer.state.global_step}; {kept}")
 
     child.interruptible = False
+    if held_out is not None and values["eval_strategy"] == "no":  # do_eval: once, at the end
+        trainer.evaluate()
     _save_final(child, trainer)
     trainer.end()
+    leave(child)
     return _result(trainer, facts) | reporter.measured()
 
 
-def _own_template(stage: str, source: str, values: dict[str, Any]) -> Any:
-    """A tokenizer with the recipe's chat template; None leaves the loading to TRL."""
-    template = values["chat_template"]
-    if not template:
+def longest_rows(dataset: Any, count: int) -> Any:
+    """The rows with the most text, the longest first: a rehearsal trains on the worst case."""
+    sizes = [len(json.dumps(row, default=str)) for row in dataset]
+    order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
+    return dataset.select(order[:count])
+
+
+def load_rows(child: Child, stage: str, values: dict[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """The section's rows and those held out, with what was found said once: the mapping of the columns, the
+    shares of a mixture, how reasoning was written."""
+    from openr1.training.grpo import reads_gold
+
+    needs_gold = stage != "grpo" or reads_gold(values)
+    dataset, held_out, facts = load_data(stage, values, needs_gold)
+    if "parts" in facts:
+        for part in facts["parts"]:
+            share = part["rows"] / sum(p["rows"] for p in facts["parts"])
+            text = (
+                f"{part['name']}: {part['rows']:,} of {part['of']:,} rows, {100 * share:.1f} % of the mixture"
+            )
+            child.events.send("notice", text=f"{text}; columns: {part['columns']}")
+    elif facts["columns"] != "built-in":
+        child.events.send("notice", text=f"columns of {facts['name']}: {facts['columns']}")
+    for text in facts.pop("notices"):
+        child.events.send("notice", text=text)
+    if "eval" in facts:
+        text = f"evaluated while training: {facts['eval']['rows']:,} rows ({facts['eval']['from']})"
+        child.events.send("notice", text=text)
+    return dataset, held_out, facts
+
+
+def _own_template(source: str, values: dict[str, Any]) -> Any:
+    """A tokenizer with the recipe's chat template for GRPO; None leaves the loading to TRL."""
+    if not values["chat_template"]:
         return None
     from transformers import AutoTokenizer
 
     # GRPO continues its prompts, so these are padded and cut on the left; as TRL does by itself.
-    sides = {"padding_side": "left", "truncation_side": "left"} if stage == "grpo" else {}
     tokenizer = AutoTokenizer.from_pretrained(
-        source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"], **sides
+        source,
+        revision=values["model_revision"],
+        trust_remote_code=values["trust_remote_code"],
+        padding_side="left",
+        truncation_side="left",
     )
-    path = Path(template)
-    tokenizer.chat_template = path.read_text(encoding="utf-8") if path.is_file() else template
+    use_template(tokenizer, values["chat_template"])
     return tokenizer
 
 
@@ -127,11 +185,15 @@ def _threads(child: Child, trainer: Any, args: Any) -> None:
         model.zero_grad(set_to_none=True)
 
     cores = int(child.config["plan"]["cores"])
-    threads = set_threads(child.run.path, child.values["threads"], cores, forward_and_backward)
-    update(child.run.path, threads=threads)
+    asked = child.values["threads"]
+    if child.ranks > 1:  # side by side they would disturb each other's trial
+        asked = asked or max(1, cores // int(os.environ["LOCAL_WORLD_SIZE"]))
+    threads = set_threads(child.run.path, asked, cores, forward_and_backward)
+    if child.first:
+        update(child.run.path, threads=threads)
 
 
-def _where_to_continue(child: Child) -> Path | None:
+def _where_to_continue(child: Child) -> str | None:
     """The newest whole checkpoint; broken newer ones are removed, and both are said."""
     checkpoint, broken = newest_whole(child.run.checkpoints)
     for folder in broken:
@@ -139,7 +201,7 @@ def _where_to_continue(child: Child) -> Path | None:
         child.events.send("notice", text=f"{folder.name} was cut off while being written and is not used")
     if checkpoint:
         child.events.send("notice", text=f"continuing after step {step_of(checkpoint)}")
-    return checkpoint
+    return str(checkpoint) if checkpoint else None
 
 
 def _save_final(child: Child, trainer: Any) -> None:

@@ -1,28 +1,37 @@
-"""The one file that knows TRL's trainers from the inside; a contract test pins what it leans on.
+"""What both trainers have of ours. With `sft_trainer`, `grpo_trainer` and `grpo_updates` this is what knows
+TRL from the inside; contract tests pin what they lean on.
 
 Differences from stock TRL 1.16, each for a reason:
 - a checkpoint is sealed before older ones are removed (transformers removes first: a kill in between could
   leave none that is whole);
 - GRPO's micro-step counter continues after a restart (TRL starts it at 0, so with more micro-steps per
   rollout than per optimizer step the rollouts fall on other steps than before);
-- SFT's count of tokens continues too.
+- SFT's count of tokens continues too;
+- the rows of an optimizer step go through the model in parts of like length (`updates`);
+- transformers' generate drops rows that have ended (`sampling.compact`).
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trl import GRPOConfig, GRPOTrainer, ModelConfig, SFTConfig, SFTTrainer
-from trl.scripts.utils import get_dataset  # noqa: F401  (the contract test checks that it is still there)
+from trl import GRPOConfig, ModelConfig, SFTConfig
+from trl.chat_template_utils import get_training_chat_template, has_generation_markers
 
 from openr1.config.catalogue import fields_of
 from openr1.errors import RecipeError
 from openr1.runs.child import Child
 from openr1.runs.files import write_json
 from openr1.training.checkpoints import rotate, seal
+from openr1.training.ranks import any_of
+from openr1.training.sharding import sharded
+from openr1.training.vllm import served
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 COUNTERS = "openr1-counters.json"
 CONFIGS: dict[str, type] = {"sft": SFTConfig, "grpo": GRPOConfig}
@@ -38,10 +47,14 @@ def config_of(stage: str, values: dict[str, Any], child: Child) -> SFTConfig | G
     kwargs = _changed(cls, stage, values)
     kwargs |= {
         "output_dir": str(child.run.checkpoints),
+        "run_name": values["run_name"] or "-".join(child.config[k] for k in ("recipe", "section", "hash")),
         "disable_tqdm": True,  # the parent draws
         "save_total_limit": None,  # see Sealed
         "model_init_kwargs": model_kwargs(values) | (values["model_init_kwargs"] or {}),
     }
+    kwargs |= sharded(child)
+    if stage == "grpo":
+        kwargs |= served(child)
     try:
         return cls(**kwargs)
     except (ValueError, TypeError, NotImplementedError) as error:
@@ -74,6 +87,39 @@ def model_kwargs(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def sft_tokens(dataset: Dataset, tokenizer: Any, args: SFTConfig, name: str) -> Dataset:
+    """Rows as SFTTrainer tokenizes and masks them, whole: before it cuts or packs, and without a model.
+
+    The trainer takes the result in place of the rows and goes on from there.
+
+    Args:
+        name: "train" or "eval", for the progress messages.
+
+    Returns:
+        The dataset with `input_ids` and `labels` beside its columns.
+    """
+    from trl import SFTTrainer
+
+    first = dataset[0]
+    maker: Any = object.__new__(SFTTrainer)
+    maker._tokenizer = tokenizer
+    maker.chat_template = None
+    if args.assistant_only_loss and not has_generation_markers(tokenizer.chat_template or ""):
+        try:
+            maker.chat_template = get_training_chat_template(tokenizer)
+        except ValueError as error:
+            raise RecipeError(
+                "assistant_only_loss needs a chat template that marks the answers ({% generation %})",
+                where="assistant_only_loss",
+                fix="use a shipped one (--chat_template chatml), or leave assistant_only_loss out",
+            ) from error
+    pair = "prompt" in first and "completion" in first
+    maker.completion_only_loss = pair if args.completion_only_loss is None else args.completion_only_loss
+    whole = copy.copy(args)
+    whole.max_length, whole.shuffle_dataset = None, False
+    return maker._prepare_dataset(dataset, tokenizer, whole, False, None, name)
+
+
 class Sealed:
     """Trainer mix-in: checkpoints that are whole or do not count, and `keep` of them."""
 
@@ -86,6 +132,7 @@ class Sealed:
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        any_of(self.child, False)  # every rank has written its part
         if self.args.should_save:  # type: ignore[attr-defined]
             step = self.state.global_step  # type: ignore[attr-defined]
             folder = Path(self.args.output_dir)  # type: ignore[attr-defined]
@@ -94,52 +141,3 @@ class Sealed:
             for _ in rotate(folder, self.keep):
                 pass
             self.child.events.send("saved", step=step)
-
-
-class OpenR1SFTTrainer(Sealed, SFTTrainer):
-    """SFTTrainer with sealed checkpoints whose count of tokens goes on after a restart."""
-
-    _total_train_tokens: int
-
-    def beside_the_checkpoint(self) -> dict[str, int]:
-        return {"num_tokens": self._total_train_tokens}
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            kept = json.loads((Path(checkpoint) / COUNTERS).read_text(encoding="utf-8"))
-            self._total_train_tokens = kept["num_tokens"]
-
-
-class OpenR1GRPOTrainer(Sealed, GRPOTrainer):
-    """GRPOTrainer with sealed checkpoints that continues its rollout schedule."""
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            self._step = self.state.global_step * self.args.gradient_accumulation_steps
-            args: Any = self.args
-            window = args.steps_per_generation * self.num_iterations
-            if self._step % window:
-                self.child.events.send(
-                    "notice",
-                    text="the rollout batch that the last attempt had half used is made anew, "
-                    "from the checkpoint's weights and random state",
-                )
-
-    def recent_completions(self, count: int) -> list[dict[str, Any]]:
-        """The newest completions with their rewards and advantages, as TRL keeps them for its own table."""
-        logs: Any = self._logs
-        total = len(logs["completion"])
-        rows = []
-        for index in range(max(0, total - count), total):
-            rows.append(
-                {
-                    "step": self.state.global_step,
-                    "prompt": logs["prompt"][index],
-                    "completion": logs["completion"][index],
-                    "rewards": {name: values[index] for name, values in logs["rewards"].items()},
-                    "advantage": logs["advantages"][index],
-                }
-            )
-        return rows

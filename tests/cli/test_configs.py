@@ -95,13 +95,27 @@ def test_explain_in_a_recipe_tells_the_value_and_its_line(cli: Cli) -> None:
     assert "in sft   3   (recipe: r.yaml:1)" in cli("configs", "explain", "seed", "r.yaml").out
 
 
+def test_migrate_prints_or_writes_a_recipe_that_runs(cli: Cli) -> None:
+    old = ROOT / "tests/config/legacy/grpo-2025-02-simple-rl.yaml"
+    text = cli("configs", "migrate", old).out
+    assert text.startswith("# ") and "\ngrpo:\n" in text
+    assert "written: new.yaml" in cli("configs", "migrate", old, "new.yaml").out
+    assert (cli.folder / "new.yaml").read_text() == text
+    plan = cli("grpo", "new.yaml", "--gpus", 7, "--simulate", "8xH100", "--dry-run", "--json").json
+    same = cli("grpo", old, "--simulate", "8xH100", "--dry-run", "--json").json
+    for key in ("learning_rate", "beta", "num_generations", "global_batch_size", "temperature"):
+        assert plan["values"][key]["value"] == same["values"][key]["value"], key
+    assert cli("configs", "migrate", old, "new.yaml", code=2).err.count("exists already") == 1
+    assert "nothing to migrate" in cli("configs", "migrate", "tiny-cpu", code=2).err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["explain", "lerning_rate"], "did you mean `learning_rate`"),
         (["explain", "max_seq_length"], "called `max_length` now"),
         (["explain", "qqqq"], "--dry-run lists the keys"),
-        (["nope"], "Commands: ls, show, cp, explain"),
+        (["nope"], "Commands: ls, show, cp, explain, migrate"),
         (["sho", "tiny-cpu"], "Did you mean `show`?"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from openr1.cli import live as module
 from openr1.cli.live import Clock, Live
 from openr1.cli.printer import Printer
+from tests.conftest import rows_of
 
 
 def listen(events: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, every: float) -> list[str]:
@@ -69,6 +71,24 @@ def test_notices_and_a_stop_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[0] == "grpo: loading"
     assert lines[1] == "• look"
     assert "Ctrl-C again" in lines[2]
+
+
+def test_health_is_said_once_and_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorded run whose completions all were cut off (tests/runs/recordings)."""
+    rows = rows_of(Path(__file__).parent.parent / "runs" / "recordings" / "length-limit.jsonl")
+    prepared = SimpleNamespace(
+        resolved=SimpleNamespace(name="grpo", stage="grpo"), run=SimpleNamespace(path="r"), notices=()
+    )
+    events: list[dict[str, Any]] = [
+        {"event": "section", "prepared": prepared, "state": None},
+        {"event": "start", "total": 24, "done": 0, "unit": "step"},
+        *({"event": "progress", "done": row["step"], "metrics": row} for row in rows),
+    ]
+    lines = listen(events, monkeypatch, every=1e9)
+    said = " ".join(lines)
+    assert said.count("Completions are cut off") == 1
+    assert "step 5: Completions are cut off. 100 % of the completions" in said
+    assert "Raise max_completion_length" in said
 
 
 def test_nothing_is_said_to_programs(monkeypatch: pytest.MonkeyPatch) -> None:

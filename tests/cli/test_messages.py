@@ -12,6 +12,12 @@ from tests.conftest import Cli, only_run
 
 MODEL = ("--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64")
 WRONG = "sft:\n  dataset_name: d\n  max_steps: ten\n  global_batch_size: 0\n"
+MIXTURE = """\
+model_name_or_path: builtin:tiny-qwen2
+dataset_mixture:
+  datasets:
+    - {id: broken.jsonl, weight: 0.5}
+"""
 UNKNOWN = "sft:\n  lerning_rate: 1\n  num_generations: 4\n"
 
 # words of the command, exit code, words of the message; in the parent, so each takes a moment
@@ -45,6 +51,11 @@ PARENT = [
     ("sft tiny.yaml --dataset_name zero.jsonl", 3, ["is empty", "zero.jsonl"]),
     ("sft tiny.yaml --dataset_name builtin:chain-sum?stepz=3", 3, ["steps"]),
     ("sft --model_name_or_path builtin:tiny-qwen2", 3, ["no dataset is named"]),
+    ("sft weights.yaml", 3, ["weight must be", "here is -1", "weights.yaml:3", "datasets[2].weight"]),
+    ("sft mixture.yaml", 3, ["no such dataset file: gone.jsonl", "mixture.yaml:2"]),
+    ("sft twice.yaml", 3, ["both name what to train on", "twice.yaml:2"]),
+    ("sft tiny.yaml --eval_split_size 2.5", 3, ["whole number of rows, or a share", "--eval_split_size"]),
+    ("sft tiny.yaml --reasoning_style cot", 3, ["'think'", "--reasoning_style"]),
     ("sft --dataset_name zero.jsonl", 3, ["no model is named"]),
     ("sft tiny.yaml --output_dir full", 3, ["holds no run"]),
     ("sft tiny.yaml --gpus 2", 5, ["no GPU", "--gpus"]),
@@ -74,10 +85,14 @@ def broken(cli: Cli, tiny: str) -> Cli:
         "wrong.yaml": WRONG,
         "unknown.yaml": UNKNOWN,
         "grpo-flat.yaml": "dataset_name: d\nnum_generations: 4\nreward_funcs: [accuracy]\n",
+        "weights.yaml": MIXTURE + "    - {id: broken.jsonl, weight: -1}\n",
+        "mixture.yaml": MIXTURE + "    - gone.jsonl\n",
+        "twice.yaml": "model_name_or_path: builtin:tiny-qwen2\ndataset_name: zero.jsonl\n" + MIXTURE[39:],
         "folder/note.txt": "not a model",
         "full/thesis.tex": "years of work",
         "zero.jsonl": "",
         "nocolumns.jsonl": '{"a": 1}\n',
+        "broken.csv": "prompt,completion\na,b\nc\n",
         "broken.jsonl": '{"prompt": "a", "completion": "b"}\n{"prompt": oops}\n',
     }
     for name, content in files.items():
@@ -103,6 +118,12 @@ CHILD = [
         ["messages, or prompt and completion", "it has: a"],
     ),
     (("sft", *MODEL, "--dataset_name", "broken.jsonl"), 3, ["not JSON", "broken.jsonl:2"]),
+    (("sft", *MODEL, "--dataset_name", "broken.csv"), 3, ["has 1 fields", "broken.csv:3"]),
+    (
+        ("sft", *MODEL, "--dataset_name", "owner/none", "--dataset_revision", "v2"),
+        5,
+        ["revision v2", "hf download owner/none --repo-type dataset --revision v2"],
+    ),
     (("grpo", *MODEL, "--dataset_name", "nocolumns.jsonl"), 3, ["for the prompt", "it has: a"]),
     (("sft", *MODEL, "--dataset_name", "owner/none"), 5, ["the hub cannot be reached", "HF_ENDPOINT"]),
     (("eval", "gsm8k", "--model", "owner/none", "--dataset", "nocolumns.jsonl"), 3, ["for the problem"]),

@@ -28,7 +28,8 @@ HEAVY = {
     "lighteval",
     "distilabel",
 }
-COMMANDS = ["pipeline", "sft", "grpo", "eval", "generate", "bench", "hw-profile", "configs"]
+COMMANDS = ["pipeline", "sft", "grpo", "eval", "generate", "samples", "bench", "hw-profile", "report"]
+COMMANDS += ["configs", "runs"]
 
 # Runs the command in this process and prints the packages it has imported, after its own output.
 PROBE = """
@@ -76,6 +77,7 @@ def test_help_loads_what_typer_loads_and_ourselves(cli: Cli, command: list[str])
         ["generate", "--model", "builtin:tiny-qwen2", "--dry-run"],
         ["hw-profile", "--json"],
         ["bench", "--json"],
+        ["runs", "ls", "--json"],
         ["configs", "ls", "--json"],
         ["configs", "explain", "beta", "tiny.yaml"],
     ],

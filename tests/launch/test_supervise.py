@@ -144,7 +144,7 @@ def test_kill_9_of_the_parent_leaves_no_child(tmp_path: Path) -> None:
     """The child ties itself to the parent, as every child of ours does."""
     child = tmp_path / "child.py"
     child.write_text(
-        "import os, time\nfrom openr1.runs.child import _die_with_parent\n_die_with_parent()\n"
+        "import os, time\nfrom openr1.runs.child import die_with_parent\ndie_with_parent()\n"
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
     )
     parent = tmp_path / "parent.py"

@@ -146,3 +146,25 @@ def test_the_resolved_file_comes_back_as_it_was(tmp_path: Path) -> None:
 
     assert plain(load(path)["values"]) == values  # and it is a YAML file like any other
     json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["/usr/bin/openr1", "sft", "my recipe.yaml", "--fresh", "--json"], "openr1 sft 'my recipe.yaml'"),
+        (["/x/openr1/__main__.py", "grpo", "r", "--seed", "1"], "openr1 grpo r --seed 1"),
+        (
+            ["openr1", "sft", "r", "--hub_token", "hf_secret", "--seed=2"],
+            "openr1 sft r --hub_token … --seed=2",
+        ),
+        (["openr1", "sft", "r", "--hub-token=hf_secret"], "openr1 sft r --hub-token=…"),
+        (["openr1", "eval", "t", "--max_new_tokens", "64"], "openr1 eval t --max_new_tokens 64"),
+        (["/x/pytest/__main__.py", "tests"], None),
+    ],
+)
+def test_the_command_as_it_can_be_given_again(
+    argv: list[str], said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", argv)
+    found = manifest.command_line()
+    assert (found.replace("'…'", "…").replace("'--hub-token=…'", "--hub-token=…") if found else None) == said

@@ -26,6 +26,8 @@ def test_grpo_discovers_that_thinking_pays(cli: Cli, seed: int) -> None:
     assert grpo["interval"][0] > sft["interval"][1]
     assert grpo["mean_tokens"] >= 1.15 * sft["mean_tokens"]
     assert scores["greedy", "grpo"]["accuracy"] > 0.95
+    report = cli("report", done["run"], "--json").json["runs"][0]
+    assert [found for section in report["sections"] for found in section["health"]] == []
     samples = (cli.folder / done["run"] / "eval" / "samples").glob("sft-*.jsonl")
     worked = [row for path in samples for row in _rows(path) if "=" in row["text"]]
     assert len(worked) > 100

@@ -51,3 +51,33 @@ def test_grpo_keeps_the_completions_we_show() -> None:
         'self._logs["advantages"]',
     ):
         assert name in source
+
+
+def test_what_updates_in_parts_lean_on() -> None:
+    """`updates` stands between the loop and the loss; another order or signature would break it silently."""
+    step = list(inspect.signature(Trainer.training_step).parameters)
+    assert step == ["self", "model", "inputs", "num_items_in_batch"]
+    for cls in (GRPOTrainer, SFTTrainer):
+        losses = list(inspect.signature(cls.compute_loss).parameters)
+        assert losses == ["self", "model", "inputs", "return_outputs", "num_items_in_batch"]
+    source = inspect.getsource(Trainer.training_step)
+    order = [
+        "model.train()",
+        "self._prepare_inputs(inputs)",
+        "self.compute_loss(",
+        "self.accelerator.backward(",
+    ]
+    assert [source.index(words) for words in order] == sorted(source.index(words) for words in order)
+    loop = inspect.getsource(Trainer._run_epoch)
+    assert "gradient_state._set_sync_gradients(do_sync_step)" in loop
+    assert "functools.partial(self.accelerator.no_sync, model=model)" in loop
+    assert "self._step += 1" in inspect.getsource(GRPOTrainer.training_step)
+    logps = inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters
+    assert list(logps)[:6] == ["self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"]
+
+
+def test_upstream_still_pads_to_the_longest_of_the_rollout() -> None:
+    """The reason for `GrpoInParts` (huggingface/trl#7179); when this fails, see what is left of it to do."""
+    source = inspect.getsource(GRPOTrainer._prepare_inputs)
+    assert "split_tensor_dict(generation_batch, self.args.steps_per_generation)" in source
+    assert "trim" not in source

@@ -1,0 +1,49 @@
+"""Training rows on a screen, as the model sees them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openr1.cli.live import Live
+from openr1.cli.printer import Printer
+from openr1.cli.words import harmless
+from openr1.services import show_samples
+from openr1.services.request import Asked
+
+OPEN, CLOSE = "⟦", "⟧"
+
+
+def run(asked: Asked, count: Any, *, json: bool, quiet: bool) -> None:
+    printer = Printer(json=json, quiet=quiet)
+    with Live(printer, "samples") as live:
+        found = show_samples.samples(asked, live.listen, count)
+    if json:
+        printer.data(found)
+    else:
+        show(printer, found)
+
+
+def show(printer: Printer, found: dict[str, Any]) -> None:
+    """Every sample: what is learnt as it is, what is masked grey and between ⟦ and ⟧."""
+    from rich.text import Text
+
+    printer.text(
+        f"masked tokens stand between {OPEN} and {CLOSE}: the model reads them and does not learn them"
+    )
+    for sample in found["samples"]:
+        head = f"row {sample['row']:,}: {sample['tokens']:,} tokens, {sample['learnt']:,} learnt"
+        beyond = sample["tokens"] - sample["kept"]
+        printer.text()
+        printer.text(head + (f", {beyond:,} beyond max_length" if beyond else ""), style="bold")
+        text = Text()
+        for piece in sample["pieces"]:
+            if piece["learnt"]:
+                text.append(_lines(piece["text"]))
+            else:
+                text.append(f"{OPEN}{_lines(piece['text'])}{CLOSE}", style="dim")
+        printer.console().print(text, soft_wrap=True)
+
+
+def _lines(text: str) -> str:
+    """Text without what would steer a terminal; its line breaks stay."""
+    return "\n".join(harmless(line) for line in text.split("\n"))

@@ -1,0 +1,112 @@
+"""`openr1 COMMAND … --slurm`: the same command line as a job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from openr1.services.slurm import JobAsked
+
+# Options of the job; everything else is the command's.
+VALUES = {"nodes": int, "partition": str, "time": str, "account": str, "simulate": str}
+SWITCHES = ("slurm", "dry-run", "json", "quiet", "debug")
+HELP = """openr1 COMMAND … --slurm [OPTION]
+
+The command becomes a Slurm job: planned for the partition's nodes, written as a script into the run folder,
+submitted. It stops before its time limit with a checkpoint, goes back into the queue and continues.
+
+  --nodes N        nodes that train together (sft, grpo)
+  --partition P    where to run; its GPUs decide the plan
+  --time T         time limit as Slurm writes it, e.g. 12:00:00
+  --account A      whom to charge
+  --simulate M     plan for this machine instead of asking sinfo, e.g. "8xH100"
+  --dry-run        print the script, write nothing
+
+~/.config/openr1/slurm.yaml holds a site's own lines: sbatch, setup, srun (docs/launch.md).
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Submit, or show; returns the exit code."""
+    from openr1.cli.printer import Printer
+    from openr1.errors import OpenR1Error
+
+    words, values, switches = split(argv)
+    printer = Printer(json="json" in switches, quiet="quiet" in switches)
+    if {"--help", "-h"} & set(words):
+        printer.text(HELP)
+        return 0
+    try:
+        return _run(printer, words, _asked(values), dry_run="dry-run" in switches)
+    except OpenR1Error as error:
+        if "debug" in switches:
+            raise
+        printer.error(error)
+        return error.code
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], dict[str, str], set[str]]:
+    """The command's own words, the values of the job's options, and the switches.
+
+    Raises nothing: an option without its value gets an empty one.
+    """
+    words: list[str] = []
+    values: dict[str, str] = {}
+    switches: set[str] = set()
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        name, equals, text = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name not in (*VALUES, *SWITCHES) or (equals and name in SWITCHES):
+            words.append(word)
+        elif name in SWITCHES:
+            switches.add(name)
+        else:
+            values[name] = text if equals else rest.pop(0) if rest else ""
+    return words, values, switches
+
+
+def _asked(values: dict[str, str]) -> JobAsked:
+    from openr1.errors import UsageError
+    from openr1.services.slurm import JobAsked
+
+    read: dict[str, Any] = {}
+    for name, text in values.items():
+        try:
+            read[name] = VALUES[name](text)
+        except ValueError:
+            text = ""
+        if text == "" or (name == "nodes" and read[name] < 1):
+            raise UsageError(
+                f"--{name} needs a {'number from 1' if name == 'nodes' else 'value'}",
+                where="the command line",
+                fix=f"--{name} {'2' if name == 'nodes' else name.upper()}",
+            )
+    return JobAsked(**read)
+
+
+def _run(printer: Any, words: list[str], asked: JobAsked, *, dry_run: bool) -> int:
+    from openr1.services.slurm import prepare, submit
+
+    submission = prepare(words, asked)
+    for notice in submission.notices:
+        printer.note(notice)
+    if dry_run:
+        if printer.json:
+            printer.data(submission.as_dict())
+        else:
+            printer.note(f"planned for {submission.machine}; would be {submission.job.script}")
+            print(submission.script, end="")
+        return 0
+    number = submit(submission)
+    output = str(submission.job.output).replace("%j", str(number))
+    if printer.json:
+        printer.data({"job": number, "output": output, **submission.as_dict()})
+        return 0
+    printer.text(f"submitted: job {number}, planned for {submission.machine}")
+    printer.text(f"script:  {submission.job.script}")
+    printer.text(f"follow:  tail -F {output}")
+    printer.text(f"state:   squeue -j {number}")
+    printer.text(f"stop:    scancel {number}   (it keeps a checkpoint; the same command continues)")
+    return 0

@@ -1,0 +1,72 @@
+"""Conversations as the text and tokens a model reads: one rendering for every backend with a tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from openr1.errors import RecipeError
+from openr1.sampling.requests import Request, with_prefill
+
+
+class Prompts:
+    """A tokenizer and the chat template in force.
+
+    Args:
+        source: the model's name, for messages.
+        chat_template: Jinja text, or a file that holds it; None takes the tokenizer's own.
+    """
+
+    def __init__(self, tokenizer: Any, source: str, chat_template: str | None = None) -> None:
+        self.tokenizer, self.source = tokenizer, source
+        self.template = _read(chat_template) if chat_template else tokenizer.chat_template
+
+    def text(self, request: Request) -> str:
+        """What the model is given to complete.
+
+        Raises:
+            RecipeError: the model has no chat template, or its template refuses the conversation.
+        """
+        if request.prompt is not None:
+            return with_prefill(request.prompt, request.prefill)
+        if self.template is None:
+            raise RecipeError(
+                "this model's tokenizer has no chat template",
+                where=self.source,
+                fix="use an instruct or trained model, or name one with --chat_template FILE",
+            )
+        try:
+            rendered = self.tokenizer.apply_chat_template(
+                list(request.messages),
+                chat_template=self.template,
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+        except Exception as error:  # jinja2's, and whatever a template's own code raises
+            raise RecipeError(
+                f"the chat template refuses the conversation: {error}",
+                where=self.source,
+                fix="name another template with --chat_template FILE, or leave system_prompt out",
+            ) from error
+        return with_prefill(str(rendered), request.prefill)
+
+    def ids(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Token ids of each prompt. The template has written the special tokens; none is added again."""
+        texts = [self.text(request) for request in requests]
+        found: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        return found
+
+
+def _read(template: str) -> str:
+    """A template's text; a name without braces is a file."""
+    if "{" in template:
+        return template
+    try:
+        return Path(template).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise RecipeError(
+            f"the chat template cannot be read: {error}",
+            where=template,
+            fix="name a file with a Jinja template",
+        ) from error

@@ -1,0 +1,287 @@
+"""`openr1 … --slurm`: plan for a partition, write the job's script, hand it to Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError, UsageError, from_dict
+from openr1.hardware.simulate import partition_machine
+from openr1.hardware.slurm import Partition, ask_partitions
+from openr1.launch.slurm import Job, Site, render
+from openr1.runs import manifest
+from openr1.runs.files import write_json, write_whole
+from openr1.runs.folder import RunFolder, runs_root
+
+PLANNED = ("sft", "grpo", "pipeline", "eval", "generate")
+COMMANDS = (*PLANNED, "bench")
+TRAINING = ("sft", "grpo")  # what can work on several nodes
+DEADLINE_S = 60
+
+
+@dataclass(frozen=True)
+class JobAsked:
+    """The options of Slurm on a command line."""
+
+    nodes: int = 1
+    partition: str | None = None
+    time: str | None = None
+    account: str | None = None
+    simulate: str | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job that is ready to be submitted; nothing is written yet."""
+
+    job: Job
+    script: str
+    machine: str | None  # what it is planned for, as --simulate says it
+    planned: dict[str, Any]  # the dry run
+    notices: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "script": self.script,
+            "file": str(self.job.script),
+            "run": self.planned.get("run"),
+            "planned_for": self.machine,
+            "plan": self.planned.get("plan"),
+            "notices": list(self.notices),
+        }
+
+
+def prepare(words: Sequence[str], asked: JobAsked) -> Submission:
+    """Everything but the submission.
+
+    Args:
+        words: the command line without `openr1` and without the options of Slurm.
+
+    Raises:
+        UsageError: a command that no job runs, several nodes for one that works on one.
+        OpenR1Error: what the command itself would refuse.
+    """
+    command = words[0] if words else ""
+    if command not in COMMANDS:
+        raise UsageError(
+            f"`openr1 {command}` is no job for Slurm", where="--slurm", fix=f"one of {', '.join(COMMANDS)}"
+        )
+    if asked.nodes > 1 and command not in TRAINING:
+        raise UsageError(
+            f"`openr1 {command}` works on one node", where="--nodes", fix="--nodes belongs to sft and grpo"
+        )
+    machine, partition = _machine(asked)
+    planned = _dry_run(words, machine) if command in PLANNED else {}
+    run = Path(planned["run"]) if "run" in planned else runs_root() / command
+    place = run.resolve() / "slurm"
+    gpus, whole = _gpus(planned, partition, machine)
+    job = Job(
+        name=f"openr1-{run.name}",
+        argv=[sys.executable, "-m", "openr1", *words],
+        folder=Path.cwd(),
+        script=place / "job.sh",
+        output=place / "job-%j.out",
+        nodes=asked.nodes,
+        gpus_per_node=gpus,
+        whole_nodes=whole,
+        partition=asked.partition,
+        time=asked.time,
+        account=asked.account,
+        site=site(),
+    )
+    return Submission(job, render(job), machine, planned, tuple(planned.get("notices") or ()))
+
+
+def submit(submission: Submission) -> int:
+    """Write the script into the run folder and hand it to Slurm; the job's number.
+
+    Raises:
+        EnvironmentProblem: no sbatch here, or Slurm refuses the job.
+    """
+    if shutil.which("sbatch") is None:
+        raise EnvironmentProblem(
+            "`sbatch` is not installed here, so no job can be submitted",
+            where="--slurm",
+            fix="give the command on a login node of the cluster; --dry-run prints the script anywhere",
+        )
+    job, run = submission.job, submission.job.script.parent.parent
+    if submission.planned.get("stage") and run.name and manifest.read(run) is None:
+        _make_run(RunFolder(run), submission.planned)
+    write_whole(job.script, submission.script)
+    plan = submission.planned.get("plan") or {}
+    write_json(job.expected, {"planned_for": submission.machine, "plan": plan})
+    done = _ask(["sbatch", "--parsable", str(job.script)])
+    if done.returncode != 0:
+        raise EnvironmentProblem(
+            f"Slurm refuses the job: {_slurm_words(done.stderr) or f'sbatch ended with {done.returncode}'}",
+            where=str(job.script),
+            fix="mend the option it names, or the site's lines in slurm.yaml, and give the command again",
+        )
+    return int(done.stdout.strip().split(";")[0])
+
+
+def _make_run(run: RunFolder, planned: dict[str, Any]) -> None:
+    """The run is there before its job: a folder with a script alone would be nobody's."""
+    fields: dict[str, Any] = {}
+    for key in ("recipe", "section", "stage", "hash", "parents"):
+        if key in planned:
+            fields[key] = planned[key]
+    fields["seconds"] = 0.0
+    write_json(run.path / "manifest.json", manifest.new(fields))
+
+
+def _machine(asked: JobAsked) -> tuple[str | None, Partition | None]:
+    """What to plan for, as `--simulate` says it: the partition's nodes, never this one."""
+    nodes = f", {asked.nodes} nodes" if asked.nodes > 1 else ""
+    if asked.simulate:
+        return asked.simulate + ("" if re.search(r"\bnodes?\b", asked.simulate) else nodes), None
+    partitions = ask_partitions()
+    if not partitions:
+        raise EnvironmentProblem(
+            "the partitions' GPUs are not known: `sinfo` is not installed or does not answer",
+            where="--slurm",
+            fix='say what a node has: --simulate "8xH100", or give the command on a login node',
+        )
+    partition = _chosen(partitions, asked.partition)
+    if asked.nodes > partition.nodes:
+        raise UsageError(
+            f"--nodes {asked.nodes}, but partition {partition.name} has {partition.nodes}",
+            where="--nodes",
+            fix=f"--nodes {partition.nodes} or less",
+        )
+    if partition.gpus_per_node < 1:
+        return f"cpu, {partition.cpus} cores{nodes}", partition
+    machine = partition_machine(partition.facts, asked.nodes)
+    return str(machine.simulated), partition
+
+
+def _chosen(partitions: Sequence[Partition], name: str | None) -> Partition:
+    by_name = {partition.name: partition for partition in partitions}
+    if name is None:
+        return next((p for p in partitions if p.default), partitions[0])
+    first = name.split(",")[0]  # Slurm takes a list and starts where there is room first
+    if first not in by_name:
+        raise UsageError(
+            f"no partition called {first!r}", where="--partition", fix=f"one of {', '.join(by_name)}"
+        )
+    return by_name[first]
+
+
+def _dry_run(words: Sequence[str], machine: str | None) -> dict[str, Any]:
+    """What the command would do on that machine: its own dry run, in a process of its own."""
+    extra = ["--simulate", machine] if machine else []
+    done = subprocess.run(
+        [sys.executable, "-m", "openr1", *words, *extra, "--dry-run", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        raise OpenR1Error(f"the dry run ended with {done.returncode}: {done.stderr.strip()[-300:]}") from None
+    if "error" in found:
+        raise from_dict(found["error"])
+    assert isinstance(found, dict)
+    return found
+
+
+def _gpus(planned: dict[str, Any], partition: Partition | None, machine: str | None) -> tuple[int, bool]:
+    """GPUs to ask for on each node, and whether the whole node is needed."""
+    plan = planned.get("plan") or {}
+    used = len(plan.get("train_gpus") or ()) + len(plan.get("vllm_gpus") or ())
+    here = partition.gpus_per_node if partition else _count(machine)
+    if not here:
+        return 0, True
+    wanted = used or here
+    return wanted, wanted >= here
+
+
+def _count(machine: str | None) -> int:
+    from openr1.hardware import simulate
+
+    return len(simulate(machine).gpus) if machine else 0
+
+
+def config_file() -> Path:
+    """Where a site's lines are."""
+    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return Path(base).expanduser() / "openr1" / "slurm.yaml"
+
+
+def site() -> Site:
+    """The site's lines, or none.
+
+    Raises:
+        RecipeError: a key or a value that is not known there.
+    """
+    path = config_file()
+    if not path.is_file():
+        return Site()
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise RecipeError(f"not YAML: {' '.join(str(error).split())}", where=str(path)) from None
+    known = ("sbatch", "setup", "srun")
+    lines = {
+        key: tuple([value] if isinstance(value, str) else value)
+        for key, value in (loaded.items() if isinstance(loaded, dict) else ())
+        if isinstance(value, (str, list)) and all(isinstance(line, str) for line in value)
+    }
+    if not isinstance(loaded, dict) or set(loaded) != set(lines) or set(lines) - set(known):
+        raise RecipeError(
+            "a site's file holds lists of lines",
+            where=str(path),
+            fix='sbatch: ["--qos=high"], setup: ["module load cuda"], srun: [] and nothing else',
+        )
+    return Site(**lines)
+
+
+def mismatch(plan: dict[str, Any], file: str | None) -> str | None:
+    """How the plan of this allocation differs from the one at submission, in words; None when it does not."""
+    if not file or not Path(file).is_file():
+        return None
+    before = json.loads(Path(file).read_text(encoding="utf-8"))
+    planned = before.get("plan") or {}
+    names = {"processes": "processes", "nodes": "nodes", "sharding": "sharding", "train_gpus": "GPUs"}
+    different = [
+        f"{words} {planned[key]} → {plan.get(key)}"
+        for key, words in names.items()
+        if key in planned and list_or(planned[key]) != list_or(plan.get(key))
+    ]
+    if not different:
+        return None
+    return (
+        f"planned for {before.get('planned_for')} at submission, planned again here: {', '.join(different)}"
+    )
+
+
+def list_or(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _ask(argv: list[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise EnvironmentProblem(
+            f"Slurm's controller did not answer {argv[0]} within {DEADLINE_S} s",
+            where="--slurm",
+            fix="look with `scontrol ping`, then give the command again",
+        ) from None
+
+
+def _slurm_words(text: str) -> str:
+    """Slurm's error lines without their prefixes."""
+    lines = [re.sub(r"^\w+: (error|fatal): ", "", line.strip()) for line in text.splitlines() if line.strip()]
+    return "; ".join(lines)

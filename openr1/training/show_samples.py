@@ -1,0 +1,50 @@
+"""`openr1 sft RECIPE --show-samples N`: rows as the model will see them, masked ones marked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openr1.data.model_source import check_loadable, model_files
+from openr1.data.show import pieces, shown_rows
+from openr1.errors import RecipeError
+from openr1.runs.child import Child
+from openr1.training.run import load_rows
+from openr1.training.sft import prepare
+
+
+def show(child: Child) -> dict[str, Any]:
+    """Prepare the section's rows as training would, and take some of them.
+
+    Returns:
+        {"samples": [{row, tokens, learnt, kept, pieces}], "lengths": as `data.lengths.lengths_report`}.
+        `kept` is how many tokens one sequence holds; the pieces are those tokens.
+    """
+    values = child.values
+    child.events.send("phase", name="loading data")
+    source = model_files(values["model_name_or_path"], values["seed"], child.run.path)
+    check_loadable(source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"])
+    dataset, held_out, _ = load_rows(child, "sft", values)
+    ready = prepare(child, values, source, dataset, held_out)
+    if ready.tokenizer is None:
+        raise RecipeError(
+            "rows cannot be shown where the chat template of another model is taken over",
+            where="chat_template_path",
+            fix="set chat_template instead",
+        )
+    samples = []
+    for index in shown_rows(len(ready.tokens), child.config["plan"]["show_samples"]):
+        row = ready.tokens[index]
+        kept = slice(None, ready.args.max_length)
+        if ready.args.max_length and not ready.args.packing and ready.args.truncation_mode == "keep_end":
+            kept = slice(-ready.args.max_length, None)
+        shown = pieces(row["input_ids"][kept], row["labels"][kept], ready.tokenizer.decode)
+        samples.append(
+            {
+                "row": index + 1,
+                "tokens": len(row["input_ids"]),
+                "kept": sum(piece["tokens"] for piece in shown),
+                "learnt": sum(piece["tokens"] for piece in shown if piece["learnt"]),
+                "pieces": shown,
+            }
+        )
+    return {"samples": samples, "lengths": ready.lengths}

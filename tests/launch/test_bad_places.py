@@ -1,0 +1,165 @@
+"""What cannot be launched says what is wrong and what to do; nothing is written, nothing is left running."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from openr1.errors import EnvironmentProblem, RecipeError
+from openr1.launch import accelerate_file
+from openr1.launch.command import Command, Ranks, check_port, free_port, of_ranks, with_parent
+from tests.conftest import TINY, Cli
+
+START = ("--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    cli = Cli(tmp_path_factory.mktemp("bad"))
+    cli.write("tiny.yaml", TINY)
+    return cli
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("sft", "--gpus", 9, "--simulate", "8xH100"), 5, ["--gpus 9", "8 GPUs", "--gpus 8 or less"]),
+        (
+            ("grpo", *START, "--gpus", 4, "--vllm_mode", "server", "--simulate", "4xH100"),
+            5,
+            ["4 training GPUs + 1 for the vLLM server are 5; there are 4", "--gpus 3"],
+        ),
+        (("sft", "--processes", 2, "--simulate", "2xH100"), 2, ["--processes 2", "--gpus 2"]),
+        (("sft", "--nodes", 2), 2, ["--nodes needs --master", "node1:29500"]),
+        (("sft", "--nodes", 2, "--master", "here"), 2, ["here is not HOST:PORT"]),
+        (("sft", "--nodes", 2, "--node-rank", 2, "--master", "a:1"), 2, ["--node-rank 2 of 2 nodes"]),
+        (("sft", "--node-rank", 1), 2, ["--nodes 2"]),
+        (("sft", "--processes", 3), 3, ["global_batch_size 8", "3 ranks"]),
+        (("sft", "--accelerate-config", "none.yaml"), 3, ["none.yaml", "check the path"]),
+    ],
+)
+def test_refused_with_words(place: Cli, words: tuple[object, ...], code: int, says: list[str]) -> None:
+    stage, *rest = words
+    done = place(stage, "tiny.yaml", *rest, "--dry-run", code=code)
+    for text in says:
+        assert text in done.err
+    assert not (place.folder / "runs").exists()
+
+
+def test_seven_and_one(place: Cli) -> None:
+    """`openr1 grpo --gpus 7` on eight cards: seven train, the eighth serves, as the original recipe."""
+    words = ("grpo", "tiny.yaml", *START, "--gpus", 7, "--simulate", "8xH100", "--num_generations", 7)
+    plan = place(*words, "--global_batch_size", 49, "--dry-run", "--json").json["plan"]
+    assert plan["processes"] == 7
+    assert plan["train_gpus"] == list(range(7))
+    assert plan["vllm_gpus"] == [7]
+    assert plan["values"]["vllm_mode"]["value"] == "server"
+
+
+def test_a_port_in_use(place: Cli) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(EnvironmentProblem, match=f"port {port} cannot be used here"):
+            check_port(port, "--master")
+        done = place("sft", "tiny.yaml", "--nodes", 2, "--master", f"localhost:{port}", code=5)
+    assert f"port {port}" in done.err
+    assert "name a port that is free on the first node" in done.err
+    check_port(free_port(), "--master")
+
+
+@pytest.mark.slow
+def test_a_node_that_never_comes_up(cli: Cli, tiny: str) -> None:
+    words = ("sft", tiny, "--nodes", 2, "--master", f"localhost:{free_port()}")
+    done = cli(*words, code=5, OPENR1_MEETING_SECONDS="5")
+    assert "1 of 2 ranks did not come up within 5 s: node 1" in done.err
+    assert "--node-rank" in done.err
+    done = cli(*words, "--node-rank", 1, code=7, OPENR1_MEETING_SECONDS="3")
+    assert "the first rank at localhost" in done.err
+    assert "firewall" in done.err
+
+
+@pytest.mark.slow
+def test_a_file_system_that_is_not_shared(cli: Cli, tiny: str) -> None:
+    words = ("sft", tiny, "--nodes", 2, "--master", f"localhost:{free_port()}")
+    other = cli.start(*words, "--node-rank", 1, OPENR1_RUNS_DIR=str(cli.folder / "elsewhere"))
+    done = cli(*words, code=5)
+    _, err = other.communicate(timeout=120)
+    assert other.returncode == 5
+    for text in (done.err, err):
+        assert "run folder" in text
+        assert "share" in text
+
+
+@pytest.mark.slow
+def test_two_nodes_without_slurm(cli: Cli, tiny: str) -> None:
+    """Two `nodes` of this host train what one process trains."""
+    words = ("sft", tiny, "--nodes", 2, "--master", f"localhost:{free_port()}")
+    other = cli.start(*words, "--node-rank", 1)
+    done = cli(*words)
+    assert other.wait(120) == 0
+    assert "12 steps" in done.out
+    (run,) = (cli.folder / "runs").glob("tiny-sft-*")
+    assert (run / "logs" / "attempt-1" / "rank-0.log").exists()
+    assert (run / "logs" / "node-1" / "attempt-1" / "rank-1.log").exists()
+
+
+def test_ranks_are_told_who_they_are_and_nothing_that_others_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Command(["x"], {"A": "1"})
+    assert of_ranks(one, Ranks(1, 1)) == [one]
+    assert of_ranks(one, Ranks(1, 1), (3,))[0].env == {"A": "1", "CUDA_VISIBLE_DEVICES": "3"}
+    second = of_ranks(one, Ranks(2, 4, node=1, host="h", port=9), (0, 1))
+    assert [c.env["RANK"] for c in second] == ["2", "3"]
+    assert [c.env["LOCAL_RANK"] for c in second] == ["0", "1"]
+    assert {c.env["WORLD_SIZE"] for c in second} == {"4"}
+    assert {c.env["MASTER_ADDR"] + c.env["MASTER_PORT"] for c in second} == {"h9"}
+    for name in ("RANK", "PMI_RANK", "ACCELERATE_USE_DEEPSPEED", "MASTER_ADDR", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.setenv(name, "7")
+    assert not {"RANK", "PMI_RANK", "ACCELERATE_USE_DEEPSPEED", "MASTER_ADDR"} & set(with_parent({}))
+
+
+FILE = """\
+compute_environment: LOCAL_MACHINE
+distributed_type: {kind}
+{more}
+num_machines: 1
+num_processes: 2
+mixed_precision: 'no'
+use_cpu: true
+"""
+ZERO2 = "deepspeed_config: {zero_stage: 2, zero3_init_flag: false, gradient_accumulation_steps: 1}"
+
+
+def test_files_of_accelerate_config(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    for kind, more, sharding in (
+        ("MULTI_GPU", "", "ddp"),
+        ("DEEPSPEED", ZERO2, "zero2"),
+        ("FSDP", "fsdp_config: {fsdp_version: 2}", "zero3"),
+    ):
+        path.write_text(FILE.format(kind=kind, more=more))
+        found = accelerate_file.read(path)
+        assert (found.sharding, found.processes, found.machines) == (sharding, 2, 1)
+    for text, says in (
+        ("a: 1", "no file of `accelerate config`"),
+        ("[", "not YAML"),
+        ("distributed_type: TPU", "TPU is not launched"),
+        ("distributed_type: NO\nnum_processes: x", "num_processes must be"),
+    ):
+        path.write_text(text)
+        with pytest.raises(RecipeError, match=says):
+            accelerate_file.read(path)
+
+
+@pytest.mark.slow
+def test_an_accelerate_file_of_ones_own(cli: Cli, tiny: str) -> None:
+    cli.write("zero2.yaml", FILE.format(kind="DEEPSPEED", more=ZERO2))
+    words = ("sft", tiny, "--accelerate-config", "zero2.yaml", "--processes", 2, "--run_name", "own")
+    assert "12 steps" in cli(*words).out
+    saved = cli.folder / "runs" / "own" / "checkpoints" / "checkpoint-12"
+    assert list(saved.glob("global_step12/*zero*")), "DeepSpeed did not save its states"
+    done = cli(*words, "--sharding", "zero3", "--fresh", code=3)
+    assert "contradict each other" in done.err

@@ -1,0 +1,216 @@
+"""Jobs of Slurm: the script says what was typed, and a real two-node Slurm runs it to the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openr1.errors import RecipeError, UsageError
+from openr1.hardware.slurm import parse_partitions
+from openr1.launch.slurm import Job, Site, directives, render
+from openr1.services import slurm as service
+from tests.conftest import TINY, Cli, only_run, rows_of
+from tests.launch import slurm_cluster
+from tests.launch.slurm_cluster import Cluster
+
+ODD = "a \"b\" 'c' $(touch gone) `touch gone` \\n \nnext; exit 9 # %j é"
+START = ("--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64")
+
+
+def job(folder: Path, **more: Any) -> Job:
+    place = folder / 'run\'s "folder" 100%' / "slurm"
+    place.mkdir(parents=True)
+    return Job("odd", [sys.executable, "-m", "openr1", "sft", ODD], folder, place / "job.sh",
+               place / "job-%j.out", **more)  # fmt: skip
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_every_word_arrives_as_it_was_typed(tmp_path: Path, nodes: int) -> None:
+    """The script is run by bash, with an srun that writes down its arguments and starts them."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    recorder = (
+        "import json, os, sys; json.dump([sys.argv[1:], os.environ['OPENR1_SUBMITTED']], open('seen', 'w'))"
+    )
+    (tools / "record.py").write_text(recorder)
+    (tools / "srun").write_text('#!/bin/bash\nwhile [[ "$1" == --* ]]; do shift; done\nexec "$@"\n')
+    (tools / "scontrol").write_text(
+        '#!/bin/bash\n[ "$2" = hostnames ] && echo n1 || echo NodeAddr=10.0.0.1\n'
+    )
+    for tool in ("srun", "scontrol"):
+        (tools / tool).chmod(0o755)
+    one = job(tmp_path, nodes=nodes)
+    argv = [sys.executable, str(tools / "record.py"), "sft", ODD]
+    one.script.write_text(render(Job(**{**vars(one), "argv": argv})))
+    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "SLURM_JOB_ID": "5"}
+    env |= {"SLURM_JOB_NODELIST": "n[1-2]", "SLURM_PROCID": "1"}
+    subprocess.run(["bash", str(one.script)], env=env, check=True, cwd=tmp_path)
+    words, expected = json.loads((tmp_path / "seen").read_text())
+    more = ["--nodes", "2", "--node-rank", "1", "--master", "10.0.0.1:20035"] if nodes > 1 else []
+    assert words == ["sft", ODD, *more]
+    assert expected == str(one.expected)
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_line_break_cannot_smuggle_a_directive(tmp_path: Path) -> None:
+    one = job(tmp_path, partition="cpu\n#SBATCH --account=other")
+    with pytest.raises(UsageError, match="line break"):
+        render(one)
+    lines = directives(
+        job(tmp_path / "x", partition='a "b"', time="1:00:00", gpus_per_node=4, whole_nodes=False)
+    )
+    assert '--partition="a \\"b\\""' in lines
+    assert "--gres=gpu:4" in lines
+    assert "--exclusive" not in lines
+    assert next(line for line in lines if line.startswith("--output=")).endswith('100%%/slurm/job-%j.out"')
+
+
+def test_a_sites_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert service.site() == Site()
+    path = service.config_file()
+    path.parent.mkdir()
+    path.write_text('sbatch: "--qos=high"\nsetup:\n  - module load cuda\n  - export A="$B"\n')
+    site = service.site()
+    assert site == Site(("--qos=high",), ("module load cuda", 'export A="$B"'))
+    text = render(job(tmp_path, site=site))
+    assert "#SBATCH --qos=high\n" in text
+    assert '\nexport A="$B"\ncd ' in text.replace("\n\n", "\n")
+    for wrong in ("sbatsh: [a]", "setup: [1]", "- a", "a: ["):
+        path.write_text(wrong)
+        with pytest.raises(RecipeError):
+            service.site()
+
+
+def test_partitions_as_sinfo_tells_them() -> None:
+    found = parse_partitions(
+        "gpu*|2|gpu:h100:8(S:0-1)|1-00:00:00|96\ngpu*|1|gpu:h100:8|1-00:00:00|64\ncpu|4|(null)|infinite|2+\n"
+    )
+    gpu, cpu = found
+    assert (gpu.name, gpu.default, gpu.nodes, gpu.gpus_per_node, gpu.cpus) == ("gpu", True, 3, 8, 96)
+    assert (cpu.name, cpu.default, cpu.nodes, cpu.gpus_per_node, cpu.cpus) == ("cpu", False, 4, 0, 2)
+
+
+def test_the_plan_is_the_partitions_not_the_login_nodes(cli: Cli, tiny: str) -> None:
+    words = ("grpo", tiny, *START, "--slurm", "--simulate", "8xH100", "--global_batch_size", 64, "--dry-run")
+    found = cli(*words, "--json").json
+    assert found["planned_for"] == "8xH100"
+    assert found["plan"]["processes"] == 8
+    assert "#SBATCH --gres=gpu:8\n" in found["script"]
+    assert not (cli.folder / "runs").exists(), "a dry run writes nothing"
+    two = cli(*words, "--nodes", 2, "--json").json
+    assert (two["plan"]["processes"], two["plan"]["nodes"]) == (16, 2)
+    assert cli(*words).out.startswith("#!/bin/bash\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("hw-profile", "--slurm"), 2, "no job for Slurm"),
+        (("eval", "builtin:chain-sum", "--slurm", "--nodes", 2), 2, "works on one node"),
+        (("sft", "tiny.yaml", "--slurm", "--nodes", "x"), 2, "--nodes needs a number"),
+        (("sft", "tiny.yaml", "--slurm", "--simulate", "8xH100", "--lerning_rate", "1"), 3, "learning_rate"),
+        (("sft", "nope.yaml", "--slurm", "--simulate", "8xH100"), 3, "nope.yaml"),
+        (("sft", "tiny.yaml", "--slurm"), 5, "--simulate"),
+        (("sft", "tiny.yaml", "--slurm", "--simulate", "cpu"), 5, "`sbatch` is not installed"),
+    ],
+)
+def test_what_cannot_be_submitted_says_why(
+    cli: Cli, tiny: str, words: tuple[object, ...], code: int, says: str
+) -> None:
+    """A machine without Slurm: its tools are hidden from the command."""
+    done = cli(*words, code=code, PATH="/nonexistent")
+    assert says in done.err
+    assert not (cli.folder / "runs").exists()
+
+
+# ---- a real Slurm ----
+
+REASON = slurm_cluster.why_not()
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with slurm_cluster.cluster(tmp_path_factory.mktemp("slurm")) as found:
+        yield found
+
+
+def submitted(cli: Cli, slurm: Cluster, *words: object) -> tuple[int, Path]:
+    found = cli(*words, "--slurm", "--json", **slurm.env).json
+    return int(found["job"]), Path(str(found["output"]))
+
+
+def finished(cli: Cli, slurm: Cluster, number: int, output: Path) -> str:
+    """Wait for the end; what the job printed."""
+    over = ("COMPLETED", "FAILED", "CANCELLED", "NODE_FAIL", "TIMEOUT")
+    slurm.wait(lambda: slurm.state(number) in over, 420)
+    said = output.read_text(errors="replace") if output.exists() else ""
+    assert slurm.state(number) == "COMPLETED", said + cli.logs() + slurm.logs()
+    return said
+
+
+def reached(folder: Path, slurm: Cluster, step: int) -> bool:
+    text = f'"step": {step},'
+    return slurm.wait(lambda: any(text in p.read_text() for p in folder.glob("runs/*/metrics.jsonl")), 240)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(REASON is not None, reason=str(REASON))
+def test_sft_on_two_nodes_of_which_one_dies_goes_on_to_the_end(cli: Cli, tiny: str, slurm: Cluster) -> None:
+    words = ("sft", tiny, "--nodes", 2, "--max_steps", 400, "--save_steps", 50)
+    words += ("--system_prompt", ODD)
+    number, output = submitted(cli, slurm, *words)
+    assert reached(cli.folder, slurm, 120), slurm.logs()
+    slurm.kill_node("n2")
+    assert slurm.wait(lambda: slurm.state(number) == "PENDING", 120), slurm.logs()
+    slurm.start_node("n2")
+    said = finished(cli, slurm, number, output)
+    assert "continuing after step" in said
+    run = only_run(cli, "tiny-sft-*")
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["state"] == "finished"
+    assert [row["step"] for row in rows_of(run / "metrics.jsonl")] == list(range(1, 401))
+    assert json.dumps(ODD, ensure_ascii=False)[1:-1] in (run / "resolved.yaml").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(REASON is not None, reason=str(REASON))
+def test_grpo_stops_before_its_time_limit_and_goes_on(cli: Cli, tiny: str, slurm: Cluster) -> None:
+    """Slurm's notice before the limit is a SIGTERM to the steps, as `scancel --signal` sends it."""
+    words = ("grpo", tiny, *START, "--nodes", 2, "--max_steps", 60, "--save_steps", 50)
+    number, output = submitted(cli, slurm, *words)
+    assert reached(cli.folder, slurm, 5), slurm.logs()
+    slurm.ask("scancel", "--signal=TERM", str(number))
+    said = finished(cli, slurm, number, output)
+    assert "goes back into the queue" in said
+    assert "continuing after step" in said
+    run = only_run(cli, "tiny-grpo-*")
+    assert [row["step"] for row in rows_of(run / "metrics.jsonl")] == list(range(1, 61))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(REASON is not None, reason=str(REASON))
+def test_a_job_that_slurm_refuses(cli: Cli, tiny: str, slurm: Cluster) -> None:
+    done = cli("sft", tiny, "--slurm", "--time", "yesterday", code=5, **slurm.env)
+    assert "Slurm refuses the job" in done.err
+    assert "time limit" in done.err.lower()
+    done = cli("sft", tiny, "--slurm", "--partition", "gpu", code=2, **slurm.env)
+    assert "one of cpu" in done.err
+    done = cli("sft", tiny, "--slurm", "--nodes", 3, code=2, **slurm.env)
+    assert "has 2" in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(REASON is not None, reason=str(REASON))
+def test_a_plan_for_another_machine_is_made_again_and_said(cli: Cli, slurm: Cluster) -> None:
+    cli.write("tiny.yaml", TINY)
+    number, output = submitted(cli, slurm, "sft", "tiny.yaml", "--simulate", "cpu, 64 cores, 2 nodes")
+    said = finished(cli, slurm, number, output)
+    assert "planned again here: processes 2 → 1" in said

@@ -1,0 +1,134 @@
+"""Health rules on recordings of real tiny runs: each fault is found by its rule, good runs are silent.
+
+`recordings/record.py` made the files: it runs the real command with the fault in it; index.json says how.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openr1.runs.health import Health, rules
+from tests.conftest import rows_of
+
+RECORDINGS = Path(__file__).parent / "recordings"
+INDEX: dict[str, Any] = json.loads((RECORDINGS / "index.json").read_text(encoding="utf-8"))
+GOOD = sorted(name for name in INDEX if name.startswith("good-"))
+
+# recording -> all that is said of it, in the order of steps: its fault, and what really follows from it
+EXPECTED = {
+    "reward-flat": ["length-at-limit", "reward-flat"],  # random weights ramble up to the limit
+    "groups-equal": ["groups-equal"],
+    "length-collapse": ["length-collapse", "entropy-gone", "gradient-explodes"],
+    "length-limit": ["length-at-limit", "reward-flat"],  # of answers that all are cut off none is right
+    "entropy-gone": ["length-at-limit", "entropy-gone"],
+    "kl-explodes": ["reward-flat", "kl-explodes", "length-at-limit"],
+    "loss-zero-start": ["loss-zero-start"],
+    "lr-ended": ["lr-ended"],
+    "gradient-explodes": ["gradient-explodes"],
+    "not-finite": ["not-finite"],
+    "data-wait": ["data-wait"],
+    "gpu-throttled": ["gpu-throttled"],
+}
+
+
+def watch(name: str, rows: list[dict[str, Any]] | None = None) -> Health:
+    recording = INDEX[name]
+    health = Health(recording["stage"], recording["total_steps"])
+    for row in rows if rows is not None else rows_of(RECORDINGS / f"{name}.jsonl"):
+        health.observe(row)
+    return health
+
+
+def said(health: Health) -> list[str]:
+    return [finding.rule.id for finding in health.findings]
+
+
+def test_every_recording_is_expected_and_every_fault_is_recorded() -> None:
+    assert set(INDEX) == {*EXPECTED, *GOOD}
+    assert len(GOOD) == 8  # sft and grpo of four seeds
+    recorded = {rule for found in EXPECTED.values() for rule in found}
+    by_hand = {"loss-not-finite", "one-reward-flat"}  # below
+    assert recorded | by_hand == {rule.id for rule in rules()}
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_fault_is_found(name: str) -> None:
+    assert said(watch(name)) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_run_is_silent(name: str) -> None:
+    assert said(watch(name)) == []
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_live_run_hears_it_once_and_in_time(name: str) -> None:
+    """What the live view says: each finding once, `rows` rows after it began."""
+    health = Health(INDEX[name]["stage"], INDEX[name]["total_steps"])
+    heard: dict[str, int] = {}
+    for count, row in enumerate(rows_of(RECORDINGS / f"{name}.jsonl"), start=1):
+        for finding in health.observe(row):
+            assert finding.rule.id not in heard
+            heard[finding.rule.id] = count
+    assert set(said(health)) <= set(heard)
+    for finding in health.findings:
+        steps = [row["step"] for row in rows_of(RECORDINGS / f"{name}.jsonl")]
+        assert heard[finding.rule.id] == steps.index(int(finding.step)) + finding.rule.rows
+
+
+def test_a_finding_says_step_value_and_advice() -> None:
+    (found,) = watch("lr-ended").findings
+    assert found.when == "from step 11 to 21"  # its end, and nine tenths of 24 steps
+    assert "its peak was 0.0003" in found.seen
+    assert "lr_scheduler_kwargs" in found.rule.advice
+    assert found.as_dict()["step"] == 11
+    first = watch("length-limit").findings[0]
+    assert first.seen.startswith("100 % of the completions")
+
+
+def test_a_loss_of_null_is_a_nan_and_hidden_by_a_gradient_that_is_one() -> None:
+    rows: list[dict[str, Any]] = [{"step": n, "loss": 1.0, "grad_norm": 0.5} for n in range(1, 8)]
+    assert said(watch("good-42-sft", rows)) == []
+    assert said(watch("good-42-sft", [*rows, {"step": 8, "loss": None}])) == ["loss-not-finite"]
+    both = {"step": 9, "loss": "inf", "grad_norm": None}
+    assert said(watch("good-42-sft", [*rows, {"step": 8, "loss": None}, both])) == ["not-finite"]
+
+
+def test_one_reward_that_stays_at_0_is_told_by_name_and_a_penalty_is_not() -> None:
+    rows = rows_of(RECORDINGS / "good-1-grpo.jsonl")
+    for row in rows:
+        row |= {"rewards/tag_count/mean": 0.0, "rewards/repetition_penalty/mean": 0.0}
+    found = watch("good-1-grpo", rows).findings
+    assert [(f.rule.id, f.metric) for f in found] == [("one-reward-flat", "rewards/tag_count/mean")]
+    assert "The reward tag_count was 0" in found[0].seen
+
+
+def test_what_ended_is_told_as_ended() -> None:
+    rows = rows_of(RECORDINGS / "good-2-grpo.jsonl")
+    for row in rows[10:20]:
+        row["completions/clipped_ratio"] = 0.9
+    (found,) = watch("good-2-grpo", rows).findings
+    assert (found.rule.id, found.step, found.last_step, found.going_on) == ("length-at-limit", 11, 20, False)
+
+
+def test_rows_without_the_metric_and_of_another_kind_do_no_harm() -> None:
+    rows: list[dict[str, Any]] = [
+        {},
+        {"step": "x", "loss": "text", "reward": [1]},
+        {"step": 3, "eval_loss": 1.0},
+        {"reward": True},
+    ]
+    assert said(watch("good-42-grpo", rows)) == []
+
+
+def test_every_rule_is_whole() -> None:
+    for rule in rules():
+        assert rule.source
+        assert rule.advice.endswith(".")
+        assert rule.expected
+        assert set(rule.stages) <= {"sft", "grpo"}
+        assert set(rule.unless) <= {other.id for other in rules()}
