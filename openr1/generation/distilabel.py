@@ -122,7 +122,7 @@ class OpenR1LLM(LLM):
         return [self._output([drawn.get((r.row, r.index)) for r in group], group) for group in groups]
 
     def _requests(self, inputs: Sequence[Any], count: int) -> list[Request]:
-        """A request per answer. Its `row` names the conversation, and how often it came before: twins differ."""
+        """A request per answer. Its `row` names the conversation and how often it came: twins differ."""
         requests = []
         for conversation in inputs:
             messages = tuple({"role": m["role"], "content": m["content"]} for m in conversation)
