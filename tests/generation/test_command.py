@@ -157,7 +157,7 @@ REFUSED: list[tuple[tuple[str, ...], int, str, str, str]] = [
     (("--from", "whole", "--against", "gone.jsonl"), 3, "no such dataset file", "--against", "check"),
     (("--from", "whole", "--layouts", "alpaca"), 3, "'openr1-math'", "--layouts", ""),
     (("--from", "whole", "--only", "verify", "--hub_dataset_id", "a/b"), 3, "export step", "--hub", "add"),
-    (("--from", "whole", "--only", "export", "--choose", "first"), 3, "filter step", "--choose", "add filter"),
+    (("--from", "whole", "--only", "export", "--choose", "first"), 3, "filter step", "--choose", "add"),
     (("--from", "whole", "--pass_rate_min", "1", "--pass_rate_max", "0"), 3, "above", "--pass_", "swap"),
     (("--from", "whole", "--reward_funcs", "acuracy"), 3, "unknown reward", "--reward_funcs", "accuracy?"),
     ((*LOCAL, "--prompt-template", "a {{ b }"), 3, "is no Jinja", "line 1 of the template", "{{"),
