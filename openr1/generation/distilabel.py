@@ -32,7 +32,7 @@ from openr1.errors import ComponentFailed, OpenR1Error
 from openr1.generation.reasoning import is_complete, restored
 from openr1.sampling.requests import Request, SamplingParams
 
-Message = dict[str, Any]
+Place = tuple[int, int]
 
 
 class OpenR1LLM(LLM):
@@ -82,6 +82,7 @@ class OpenR1LLM(LLM):
             dtype=self.dtype,
             revision=self.revision,
             trust_remote_code=self.trust_remote_code,
+            batch_size=self.batch_size,
         )
 
     def unload(self) -> None:
@@ -118,54 +119,42 @@ class OpenR1LLM(LLM):
         drawn = self._draw(requests, params)
         starts = range(0, len(requests), num_generations)
         groups = [requests[at : at + num_generations] for at in starts]
-        return [self._output([drawn.get(_place(r)) for r in group], group) for group in groups]
+        return [self._output([drawn.get((r.row, r.index)) for r in group], group) for group in groups]
 
     def _requests(self, inputs: Sequence[Any], count: int) -> list[Request]:
-        """A request per answer. `row` counts how often a conversation came before: twins are drawn apart."""
+        """A request per answer. Its `row` names the conversation and how often it came: twins differ."""
         requests = []
         for conversation in inputs:
             messages = tuple({"role": m["role"], "content": m["content"]} for m in conversation)
             name = json.dumps(messages, sort_keys=True)
-            requests += [Request(self._seen[name], index, messages) for index in range(count)]
+            row = _number(f"{self._seen[name]}/{name}")
+            requests += [Request(row, index, messages) for index in range(count)]
             self._seen[name] += 1
         return requests
 
     def _seed_of(self, requests: Sequence[Request]) -> int:
         """A seed per batch, by what is in it: an interrupted pipeline draws what it would have drawn."""
-        text = json.dumps([self.seed, *((r.row, r.messages) for r in requests)], sort_keys=True)
-        return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16)
+        return _number(json.dumps([self.seed, *(r.row for r in requests)]))
 
-    def _draw(self, requests: Sequence[Request], params: SamplingParams) -> dict[Any, dict[str, Any]]:
-        """Samples by request; where a batch fails, its requests are tried one by one."""
+    def _draw(self, requests: Sequence[Request], params: SamplingParams) -> dict[Place, dict[str, Any]]:
+        """Samples by row and index; where a batch fails, its requests are tried one by one."""
+        from openr1.sampling.draw import draw
+        from openr1.sampling.ledger import Ledger
+
         try:
-            return self._draw_all(requests, params)
+            ledger = Ledger(Path(self.ledger))
+            drawn = draw(self._sampler, requests, params, ledger, on_batch=lambda *progress: None)
         except OpenR1Error:
             raise
         except Exception as error:
             if len(requests) == 1:
                 self._logger.warning(f"a sample failed: {type(error).__name__}: {error}")
                 return {}
-            found: dict[Any, dict[str, Any]] = {}
+            found: dict[Place, dict[str, Any]] = {}
             for request in requests:
                 found |= self._draw([request], params)
             return found
-
-    def _draw_all(self, requests: Sequence[Request], params: SamplingParams) -> dict[Any, dict[str, Any]]:
-        from openr1.sampling.draw import draw
-        from openr1.sampling.ledger import Ledger
-
-        rows = draw(
-            self._sampler,
-            requests,
-            params,
-            Ledger(Path(self.ledger)),
-            model=self._sampler.fingerprint,
-            batch_size=self.batch_size,
-            on_batch=lambda done, tokens, seconds: None,
-        ).rows
-        by_key = {row["key"]: row for row in rows}
-        keys = {_place(r): r.key(self._sampler.fingerprint, params) for r in requests}
-        return {place: by_key[key] for place, key in keys.items() if key in by_key}
+        return {(row["row"], row["index"]): row for row in drawn.rows}
 
     def _output(self, samples: Sequence[dict[str, Any] | None], group: Sequence[Request]) -> Any:
         """What distilabel expects of one conversation."""
@@ -185,8 +174,9 @@ class OpenR1LLM(LLM):
         return output
 
 
-def _place(request: Request) -> Any:
-    return (json.dumps(request.messages, sort_keys=True), request.row, request.index)
+def _number(text: str) -> int:
+    """31 bits of a hash."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) & 0x7FFFFFFF
 
 
 def run_pipeline(

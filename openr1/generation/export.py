@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from openr1.errors import RecipeError
 from openr1.generation.layouts import Chosen, Layout, Row, rows_in
+from openr1.generation.samples import removed_on_failure
 from openr1.runs.files import clean, explain_os_errors
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def export(
         RecipeError: a column whose rows are of different types.
     """
     draft = folder.with_name(f".{folder.name}")
-    with explain_os_errors(folder):
+    with explain_os_errors(folder), removed_on_failure(draft):
         shutil.rmtree(draft, ignore_errors=True)
         counts: dict[str, int] = {}
         files: dict[str, str] = {}

@@ -16,7 +16,8 @@ from openr1.runs.child import Child
 from openr1.sampling.draw import choose_threads, draw
 from openr1.sampling.ledger import Ledger
 from openr1.sampling.requests import Request, SamplingParams
-from openr1.sampling.transformers_backend import TransformersSampler, model_fingerprint
+from openr1.sampling.transformers_backend import TransformersSampler
+from openr1.sampling.weights import model_fingerprint
 
 Samples = list[dict[str, Any]]
 DISTILABEL_BATCH = 50  # distilabel's own default
@@ -145,8 +146,7 @@ def _params(
     values = child.values
     asked, room = values["max_new_tokens"], None
     if sampler.context is not None:
-        texts = list({sampler.prompt_text(messages) for messages in sent})
-        longest = max(len(ids) for ids in sampler.tokenizer(texts, add_special_tokens=False)["input_ids"])
+        longest = max(sampler.prompt_lengths([Request(0, 0, tuple(messages)) for messages in sent]))
         room = sampler.context - longest
         if room < 1:
             raise RecipeError(

@@ -6,8 +6,10 @@ that name problems and completions by number: `verdicts.jsonl`, `selection.jsonl
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +94,19 @@ def problem_of(
     )
 
 
+@contextlib.contextmanager
+def removed_on_failure(draft: Path) -> Iterator[None]:
+    """Leave no half-written file or folder behind: a full disk needs its room."""
+    try:
+        yield
+    except BaseException:
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)
+        raise
+
+
 class SampleSet:
     """The samples of a finished sampling: `facts` say how they were made."""
 
@@ -109,7 +124,11 @@ class SampleSet:
         """Write everything, whole or not at all; returns counts of what was written."""
         counts = {"rows": 0, "samples": 0, "tokens": 0, "truncated_samples": 0, "complete_samples": 0}
         draft = self.path.with_name(f".{self.path.name}")
-        with explain_os_errors(self.path), draft.open("w", encoding="utf-8") as file:
+        with (
+            explain_os_errors(self.path),
+            removed_on_failure(draft),
+            draft.open("w", encoding="utf-8") as file,
+        ):
             for problem in problems:
                 line = clean(problem.as_line())
                 file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")

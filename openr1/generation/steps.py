@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 STEPS = ("verify", "filter", "decontaminate", "export")
+STEP_OF = {
+    **dict.fromkeys(("solution_column", "reward_funcs"), "verify"),
+    **dict.fromkeys(
+        ("keep", "complete", "choose", "truncated_as", "pass_rate_min", "pass_rate_max"), "filter"
+    ),
+    **dict.fromkeys(("min_completion_tokens", "max_completion_tokens"), "filter"),
+    **dict.fromkeys(("against", "ngram_size", "match"), "decontaminate"),
+    **dict.fromkeys(("layouts", "messages_prompt", "hub_dataset_id", "private"), "export"),
+}
+"""Keys that mean something to one step only."""
 
 
 def asked_steps(values: dict[str, Any], *, can_verify: bool) -> list[str]:

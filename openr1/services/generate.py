@@ -13,7 +13,7 @@ from openr1.config.recipe import Recipe, Section, find, parse
 from openr1.config.resolve import Resolved, resolve
 from openr1.errors import RecipeError, UsageError
 from openr1.generation.evaluation_sets import parse_against
-from openr1.generation.steps import asked_steps
+from openr1.generation.steps import STEP_OF
 from openr1.generation.template import BACKSPACE, PromptTemplate
 from openr1.hardware import Machine
 from openr1.runs import manifest
@@ -242,13 +242,13 @@ def _check_values(resolved: Resolved) -> list[str]:
             check_reward_funcs(resolved["reward_funcs"])
     _check_bounds(resolved, "min_completion_tokens", "max_completion_tokens")
     _check_bounds(resolved, "pass_rate_min", "pass_rate_max")
-    steps = asked_steps(resolved.values, can_verify=True)
-    if resolved["hub_dataset_id"] and "export" not in steps:
-        raise RecipeError(
-            "there is nothing to upload without the export step",
-            where=resolved.where("hub_dataset_id"),
-            fix="add export to --only",
-        )
+    for key, step in STEP_OF.items() if resolved["only"] is not None else ():
+        if step not in resolved["only"] and resolved.settings[key].origin.kind == "command line":
+            raise RecipeError(
+                f"`{key}` is for the {step} step, which --only leaves out",
+                where=resolved.where(key),
+                fix=f"add {step} to --only",
+            )
     return notices
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from distilabel.models.llms import LLM
 
 from openr1.generation.distilabel import OpenR1LLM
-from openr1.sampling.requests import Completion, Request, SamplingParams
+from openr1.sampling.requests import Completion, SamplingParams, Unit
 from tests.conftest import Cli, only_run, rows_of
 
 MODEL = "builtin:tiny-qwen2?layers=1&hidden=64"
@@ -88,7 +89,7 @@ def test_the_seeds_pipeline_with_one_class_changed_and_continued(cli: Cli) -> No
 class Sampler:
     """A backend that fails on some prompts, and counts what it is asked."""
 
-    device, fingerprint, context = "cpu", "f", None
+    device, fingerprint, context, unit_size = "cpu", "f", None, 4
 
     def __init__(self) -> None:
         self.asked = 0
@@ -97,14 +98,18 @@ class Sampler:
     def prompt_text(self, messages: Any) -> str:
         return str(messages[0]["content"])
 
-    def complete(self, requests: list[Request], params: SamplingParams, number: int) -> list[Completion]:
-        self.asked += len(requests)
-        if any("bad" in r.messages[0]["content"] for r in requests):
-            raise ValueError("cannot")
-        return [
-            Completion(f"{r.messages[0]['content']}/{r.row}/{r.index}</think>2", r.index + 1, "stop", True)
-            for r in requests
-        ]
+    def run(
+        self, units: Iterable[Unit | None], params: SamplingParams
+    ) -> Iterator[tuple[Unit, list[Completion]]]:
+        for unit in filter(None, units):
+            self.asked += len(unit.requests)
+            if any("bad" in r.messages[0]["content"] for r in unit.requests):
+                raise ValueError("cannot")
+            texts = [f"{r.messages[0]['content']}/{r.row}/{r.index}</think>2" for r in unit.requests]
+            yield (
+                unit,
+                [Completion(t, r.index + 1, "stop", True) for t, r in zip(texts, unit.requests, strict=True)],
+            )
 
 
 @pytest.fixture
@@ -121,7 +126,8 @@ def turns(*texts: str) -> list[list[dict[str, str]]]:
 
 def test_one_bad_prompt_is_one_none(llm: OpenR1LLM) -> None:
     good, bad, other = llm.generate(turns("a b", "bad", "c"), num_generations=2)
-    assert good["generations"] == ["<think>\na b/0/0</think>2", "<think>\na b/0/1</think>2"]
+    assert [text.partition("/")[0] for text in good["generations"]] == ["<think>\na b", "<think>\na b"]
+    assert [text[-11:] for text in good["generations"]] == ["/0</think>2", "/1</think>2"]
     assert good["statistics"] == {
         "input_tokens": [2],
         "output_tokens": [1, 2],  # each its own

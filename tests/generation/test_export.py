@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from datasets import Dataset, load_dataset
 
-from openr1.data.columns import grpo_mapper, sft_mapper
+from openr1.data.layouts import Wanted, grpo_layout, sft_layout
 from openr1.errors import EnvironmentProblem, RecipeError
 from openr1.generation.card import card
 from openr1.generation.export import export, push
@@ -194,9 +194,9 @@ def test_messages_for_sft(exported: Path) -> None:
     assert rows["verdict"] == ["right", "wrong", "right"]
     assert rows["source"] == ["a", "a", None]
     assert "prompt" not in rows.column_names
-    mapper, words = sft_mapper(rows.column_names, None, None)
-    assert words.startswith("messages")
-    assert mapper(rows[0])["messages"][1]["content"] == TEXTS[0][0]
+    layout = sft_layout(rows.column_names, Wanted())
+    assert layout.words.startswith("messages → messages")
+    assert layout.row_of(rows[0])["messages"][1]["content"] == TEXTS[0][0]
 
 
 def test_full_feeds_grpo(exported: Path) -> None:
@@ -205,8 +205,8 @@ def test_full_feeds_grpo(exported: Path) -> None:
     assert rows[0]["correctness_math_verify"] == [True, False, None]
     assert rows[0]["correctness_count"] == 1 and rows[0]["pass_rate"] == 0.5 and rows[0]["kept"] == [0, 1]
     assert rows[0]["api_metadata"][0]["completion_tokens"] == len(TEXTS[0][0])
-    mapper, _ = grpo_mapper(rows.column_names, None, None, None)
-    assert mapper(rows[0])["prompt"] == [{"role": "user", "content": "1+1?"}]
+    row = grpo_layout(rows.column_names, Wanted()).row_of(rows[0])
+    assert row["prompt"] == [{"role": "user", "content": "1+1?"}]
 
 
 def test_the_columns_of_openr1_math_220k(exported: Path) -> None:
