@@ -35,8 +35,9 @@ def arguments(name: str, folder: Path) -> Any:
     made = plan(expected.stage, one.values, simulate("cpu"), explicit=one.explicit, force=True)
     one = one.with_values("plan", {key: (p.value, p.reason) for key, p in made.values.items()})
     run = SimpleNamespace(checkpoints=folder)
-    config = {"recipe": one.recipe, "section": one.name, "hash": one.hash}
-    return config_of(expected.stage, one.values, SimpleNamespace(run=run, config=config))  # type: ignore[arg-type]
+    config = {"recipe": one.recipe, "section": one.name, "hash": one.hash, "plan": {"sharding": "none"}}
+    child: Any = SimpleNamespace(run=run, config=config, values=one.values)
+    return config_of(expected.stage, one.values, child)
 
 
 @pytest.mark.parametrize("name", sorted(OLD_FILES))
