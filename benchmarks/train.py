@@ -194,7 +194,7 @@ def measure(job: Job) -> dict[str, Any]:
             self.end, self.wall = now(), time.perf_counter()
             if state.global_step == WARM_UP:
                 clock.total.clear()
-                real["tokens"] = 0
+                real["tokens"] = 0 if job.scenario != "sft" else -trainer._total_train_tokens
                 self.start, self.wall_start = self.end, self.wall
 
     steps = Steps()
@@ -202,6 +202,8 @@ def measure(job: Job) -> dict[str, Any]:
     ready = time.perf_counter()
     trainer.train()
     spent = steps.end - steps.start
+    if job.scenario == "sft":
+        real["tokens"] += trainer._total_train_tokens
     parts = {name: seconds / job.steps for name, seconds in clock.total.items()}
     return {
         "startup": ready - begun,
@@ -333,17 +335,10 @@ def sft_trainer(job: Job, settings: dict[str, Any], model: str) -> tuple[Any, di
 
     from openr1.training.sft_trainer import OpenR1SFTTrainer
 
-    real = {"tokens": 0}
+    real = {"tokens": 0}  # see measure: the trainer counts by itself, and the loader reads ahead
     base = OpenR1SFTTrainer if job.ours else SFTTrainer
     args = SFTConfig(**({"max_length": job.longest} | settings))
     trainer = base(model=model, args=args, train_dataset=Dataset.from_list(ragged_rows(job)))
-    collate = trainer.data_collator
-
-    def counting(examples: Any) -> Any:
-        real["tokens"] += sum(len(e["input_ids"]) for e in examples)
-        return collate(examples)
-
-    trainer.data_collator = counting
     return trainer, real
 
 
