@@ -201,7 +201,7 @@ OLD_FILES: dict[str, Expected] = {
         per_device_train_batch_size=8, gradient_accumulation_steps=2,
     ),
     "trl-today-sft": sft(
-        None, None, {}, learning_rate=2e-5, max_length=2048, packing=True, packing_strategy="bfd_split",
+        None, None, {}, learning_rate=2e-5, max_length=2048, packing=True, packing_strategy="bfd",
         dtype="bfloat16", bf16=True, per_device_train_batch_size=2, average_tokens_across_devices=True,
     ),
 }  # fmt: skip
