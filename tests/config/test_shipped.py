@@ -24,7 +24,7 @@ ALL = set(MACHINES)
 FITS: dict[tuple[str, str], set[str]] = {
     ("tiny-cpu", "sft"): ALL,
     ("tiny-cpu", "grpo"): ALL,
-    ("tiny-cpu-full", "sft"): ALL,
+    ("tiny-cpu-full", "cold-start"): ALL,
     ("tiny-cpu-full", "grpo"): ALL,
     ("tiny-cpu-full", "distill"): ALL,
     ("qwen0.5b-light", "sft"): ALL,
