@@ -50,6 +50,8 @@ class TrainFields(_Fields):
     """Rows (from 1) or share (below 1) held out of the training rows for evaluation while training."""
     eval_limit: int | None = Field(None, ge=1)
     """Evaluate while training on the first so many held-out rows only."""
+    eval_tasks_steps: int | None = Field(None, ge=1)
+    """Run the recipe's first eval section, with protocol quick, every so many optimizer steps of training."""
     chat_template: str | None = None
     """Chat template instead of the tokenizer's own: chatml, deepseek-r1, plain, a path, or Jinja text."""
     threads: int | None = Field(None, ge=1)

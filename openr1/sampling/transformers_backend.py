@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -50,7 +51,35 @@ class TransformersSampler:
             model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **kwargs)
         except (OSError, ValueError) as error:
             raise explain_missing(error, source) from error
-        self.model = model.to(self.device).eval()
+        name = model_fingerprint(source, getattr(model.config, "_commit_hash", None))
+        self._hold(model.to(self.device).eval(), source, name, chat_template, batch_size, context)
+
+    @classmethod
+    def around(
+        cls, model: Any, tokenizer: Any, *, name: str, chat_template: str | None, batch_size: int | None
+    ) -> TransformersSampler:
+        """A sampler of a model that is in memory already, in evaluation mode; the tokenizer is not changed.
+
+        Args:
+            name: stands for the weights, which nobody has fingerprinted.
+        """
+        made = cls.__new__(cls)
+        made.device = model.device.type
+        made.tokenizer = copy.deepcopy(tokenizer)
+        made.tokenizer.padding_side = "left"
+        made._hold(model, name, name, chat_template, batch_size, None)
+        return made
+
+    def _hold(
+        self,
+        model: Any,
+        source: str,
+        fingerprint: str,
+        chat_template: str | None,
+        batch_size: int | None,
+        context: int | None,
+    ) -> None:
+        self.model = model
         self.prompts = Prompts(self.tokenizer, source, chat_template)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
@@ -58,7 +87,7 @@ class TransformersSampler:
         listed = eos if isinstance(eos, list) else [eos]
         # Every id that ends a turn, the model's own list included; lighteval and older TRL drop the others.
         self.eos = [i for i in dict.fromkeys([*listed, self.tokenizer.eos_token_id]) if i is not None]
-        self.fingerprint = model_fingerprint(source, getattr(self.model.config, "_commit_hash", None))
+        self.fingerprint = fingerprint
         self.unit_size = batch_size or (BATCH_ON_CPU if self.device == "cpu" else BATCH_ON_GPU)
         self._context = context
 

@@ -18,6 +18,7 @@ from openr1.hardware import Machine
 from openr1.runs import manifest
 from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate
+from openr1.services.eval_tasks import tasks_while_training
 from openr1.services.evaluate import models_of, prepare_eval
 from openr1.services.generate import prepare_generate, with_default_dataset
 from openr1.services.hw_profile import the_machine
@@ -202,7 +203,8 @@ def _prepare(
         trained_before = any(by_name[parent].stage in TRAINING_STAGES for parent in one.parents)
         shape_of = str(one[MODEL]) if trained_before and one[MODEL] else None
         one = _taken(one, by_name, run)
-        return prepare_section(one, here, machine, asked, shape_of=shape_of)
+        extra = tasks_while_training(recipe, one, asked)
+        return prepare_section(one, here, machine, asked, shape_of=shape_of, extra_plan=extra)
     if one.stage == "generate":
         one = with_default_dataset(_taken(one, by_name, run))
         return prepare_generate(one, here, machine, asked, to_come=bool(one.parents))

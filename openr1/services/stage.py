@@ -24,6 +24,7 @@ from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate, locked, refuse_other
 from openr1.services import slurm
 from openr1.services.accounts import check_accounts, give_way, named_target
+from openr1.services.eval_tasks import tasks_while_training
 from openr1.services.launching import launch, together
 from openr1.services.lineage import (
     MODEL,
@@ -120,7 +121,8 @@ def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
     if not asked.dry_run:
         check_exported(resolved)
     run = locate_run(recipe, resolved, asked)
-    prepared = prepare_section(resolved, run, machine, asked, shape_of=shape_of)
+    extra = tasks_while_training(recipe, resolved, asked)
+    prepared = prepare_section(resolved, run, machine, asked, shape_of=shape_of, extra_plan=extra)
     return replace(prepared, notices=(*notices, *prepared.notices))
 
 

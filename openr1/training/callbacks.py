@@ -83,6 +83,12 @@ class Reporter(TrainerCallback):
         append_line(self.child.run.metrics, row)
         self.child.events.send("progress", done=state.global_step, metrics=row)
 
+    def paused(self, seconds: float) -> None:
+        """Time between two steps that was not training: it counts neither as step time nor for the speed."""
+        self.last_time += seconds
+        if self.step_ended is not None:
+            self.step_ended += seconds
+
     def measured(self) -> dict[str, Any]:
         """What the planner learns from: peak memory (bytes) and the median optimizer step (seconds)."""
         median = statistics.median(self.step_seconds) if self.step_seconds else None

@@ -86,6 +86,7 @@ def train(child: Child) -> dict[str, Any]:
     trainer.add_callback(watchman(child, trainer.model, reporter.telemetry))
     trainer.add_callback(reporter.telemetry)
     _threads(child, trainer, args)
+    _score_tasks(child, trainer, reporter)
 
     found = from_first(child, lambda: _where_to_continue(child))
     checkpoint = Path(found) if found else None
@@ -104,6 +105,20 @@ def train(child: Child) -> dict[str, Any]:
     trainer.end()
     leave(child)
     return _result(trainer, facts) | reporter.measured()
+
+
+def _score_tasks(child: Child, trainer: Any, reporter: Any) -> None:
+    """Run the recipe's eval tasks now and then, where that was asked for and one rank has the whole model."""
+    plan = child.config["plan"]
+    if "eval_tasks" not in plan or "rehearsal" in plan:
+        return
+    if plan.get("sharding") == "zero3" or trainer.is_fsdp_enabled:
+        text = "eval tasks are not run while training: under this sharding no rank has the whole model"
+        child.events.send("notice", text=text)
+        return
+    from openr1.training.task_scores import TaskScores
+
+    trainer.add_callback(TaskScores(child, trainer, reporter, plan["eval_tasks"]))
 
 
 def longest_rows(dataset: Any, count: int) -> Any:
