@@ -55,7 +55,7 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Sample completions for a dataset's rows, verify, filter and export them."""
+    """Sample completions, verify, filter and export them."""
     from openr1.cli.servers import take_servers, with_servers
     from openr1.cli.stage_view import run_stage
     from openr1.services import generate
