@@ -194,7 +194,7 @@ def measure(job: Job) -> dict[str, Any]:
             self.end, self.wall = now(), time.perf_counter()
             if state.global_step == WARM_UP:
                 clock.total.clear()
-                real["tokens"] = 0
+                real["tokens"] = 0 if job.scenario != "sft" else -trainer._total_train_tokens
                 self.start, self.wall_start = self.end, self.wall
 
     steps = Steps()
@@ -202,6 +202,8 @@ def measure(job: Job) -> dict[str, Any]:
     ready = time.perf_counter()
     trainer.train()
     spent = steps.end - steps.start
+    if job.scenario == "sft":
+        real["tokens"] += trainer._total_train_tokens
     parts = {name: seconds / job.steps for name, seconds in clock.total.items()}
     return {
         "startup": ready - begun,
@@ -275,11 +277,9 @@ def grpo_trainer(job: Job, settings: dict[str, Any], model: str) -> tuple[Any, d
             scores[:, end] = rest + math.log(hazard / (1 - hazard)) if hazard < 1 else 1e9
             return scores
 
-    def reward(completion_ids: Any, number: Any, **_: Any) -> list[float]:
-        return [
-            0.0 if n % 100 < 100 * job.idle else len(ids) % 3 / 2
-            for n, ids in zip(number, completion_ids, strict=True)
-        ]
+    def reward(number: Any, **_: Any) -> list[float]:
+        """Every other completion is right, but for the groups that shall be without spread."""
+        return [0.0 if n % 100 < 100 * job.idle else float(i % 2) for i, n in enumerate(number)]
 
     idle = [(i * 50) % 100 for i in range(4096)]  # every other group
     digits = "a+4 b+3 c+4 d+7 e*7"
@@ -335,17 +335,10 @@ def sft_trainer(job: Job, settings: dict[str, Any], model: str) -> tuple[Any, di
 
     from openr1.training.sft_trainer import OpenR1SFTTrainer
 
-    real = {"tokens": 0}
+    real = {"tokens": 0}  # see measure: the trainer counts by itself, and the loader reads ahead
     base = OpenR1SFTTrainer if job.ours else SFTTrainer
     args = SFTConfig(**({"max_length": job.longest} | settings))
     trainer = base(model=model, args=args, train_dataset=Dataset.from_list(ragged_rows(job)))
-    collate = trainer.data_collator
-
-    def counting(examples: Any) -> Any:
-        real["tokens"] += sum(len(e["input_ids"]) for e in examples)
-        return collate(examples)
-
-    trainer.data_collator = counting
     return trainer, real
 
 

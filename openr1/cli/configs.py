@@ -100,7 +100,7 @@ def migrate(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """An old flat file as a recipe of today, with what changed in comments."""
+    """An old flat file as a recipe of today; comments say what changed."""
     from openr1.cli.configs_view import show_file, show_written
     from openr1.services import configs
 

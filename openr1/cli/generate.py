@@ -55,8 +55,7 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Sample completions, verify, filter and export them."""
-    from openr1.cli.servers import take_servers, with_servers
+    """Sample completions for a dataset, verify, filter, export."""
     from openr1.cli.stage_view import run_stage
     from openr1.services import generate
 

@@ -33,6 +33,7 @@ def launch(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any
         OpenR1Error: what ended it.
     """
     plan, nodes = prepared.plan, prepared.nodes
+    serve = served_model(prepared)
     if nodes.rank == 0 and plan.get("sharding") in deepspeed.STAGES:
         write_json(prepared.run.path / "deepspeed.json", deepspeed.config(plan["sharding"]))
     ranks = ranks_of(prepared)
@@ -43,7 +44,6 @@ def launch(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any
     commands = command.of_ranks(prepared.command, ranks, tuple(plan.get("train_gpus") or ()))
     first = ranks.node * ranks.here
     logs = [attempt / f"rank-{first + number}.log" for number in range(len(commands))]
-    serve = served_model(prepared)
     if serve is None:
         return supervise.run_ranks(commands, logs, listen)
     listen({"event": "phase", "name": "starting the vLLM server"})

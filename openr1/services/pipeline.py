@@ -21,6 +21,7 @@ from openr1.runs.folder import RunFolder, locate
 from openr1.services.evaluate import models_of, prepare_eval
 from openr1.services.generate import prepare_generate, with_default_dataset
 from openr1.services.hw_profile import the_machine
+from openr1.services.launching import together
 from openr1.services.lineage import MODEL, builds_on, check_exported, parent_of, take
 from openr1.services.recipes import check_section_names, default_recipe, overrides_for
 from openr1.services.report import leave
@@ -79,7 +80,7 @@ class PipelineOutcome:
 
 def prepare(asked: Asked) -> PipelinePlan:
     """Resolve and plan every section. Sections to come are planned with paths that do not exist yet."""
-    machine = the_machine(asked.simulate, asked.profile)
+    machine = together(the_machine(asked.simulate, asked.profile), asked.nodes)
     recipe, notices = _recipe(asked, machine)
     _check_overrides(recipe, asked)
     resolved = [_resolve(recipe, section, asked) for section in recipe.sections]

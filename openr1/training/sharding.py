@@ -64,8 +64,11 @@ def _deepspeed_on_a_cpu() -> None:
     from accelerate.utils import DistributedType
 
     os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed.ops
     from deepspeed import comm
 
+    # Without this it compiles its shared-memory all-reduce first: minutes, and a compiler. gloo does as well.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     comm.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)  # takes the group that is there
     state = PartialState(cpu=True)
     state.distributed_type = DistributedType.DEEPSPEED

@@ -29,15 +29,17 @@ class Telemetry(TrainerCallback):
         self.between_steps: float | None = None
         self.waited = 0.0
         self.since = time.perf_counter()
-        self.readings: list[Reading] = []
+        self.last = Reading()
+        self.seen = self.slow = 0
 
     def watched(self, sensor: Callable[[], Reading]) -> Callable[[], Reading]:
-        """The sensor, with every reading kept for the next row."""
+        """The sensor, with every reading counted for the next row."""
 
         def read() -> Reading:
-            reading = sensor()
-            self.readings.append(reading)
-            return reading
+            self.last = sensor()
+            self.seen += 1
+            self.slow += any(self.last.throttle)
+            return self.last
 
         return read
 
@@ -46,12 +48,11 @@ class Telemetry(TrainerCallback):
         now = time.perf_counter()
         found: dict[str, Any] = {"data/wait": round(self.waited / max(now - self.since, 1e-9), 4)}
         found["memory/peak_bytes"] = self.peak()
-        known = [t for r in self.readings[-1:] for t in r.temperatures_c if t is not None]
-        if known:
+        known = [t for t in self.last.temperatures_c if t is not None]
+        if known and self.seen:
             found["gpu/temperature"] = max(known)
-            slow = [any(r.throttle) for r in self.readings]
-            found["gpu/throttled"] = round(sum(slow) / len(slow), 4)
-        self.waited, self.since, self.readings = 0.0, now, []
+            found["gpu/throttled"] = round(self.slow / self.seen, 4)
+        self.waited, self.since, self.seen, self.slow = 0.0, now, 0, 0
         return found
 
     def on_train_begin(

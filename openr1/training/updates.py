@@ -49,8 +49,8 @@ class Rules:
     budget: int | None
 
 
-def rules_of(stage: str, values: dict[str, Any], rows: int) -> Rules:
-    """The rules a section asks for; `rows` is its micro-batch (per_device_train_batch_size)."""
+def rules_of(stage: str, values: dict[str, Any], rows: int) -> Rules | None:
+    """The rules a section asks for, None when all is switched off; `rows` is per_device_train_batch_size."""
     if values["micro_batch_by"] == "rows":
         budget = None
     elif stage == "grpo":
@@ -58,7 +58,8 @@ def rules_of(stage: str, values: dict[str, Any], rows: int) -> Rules:
         budget = values["micro_batch_tokens"] or rows * longest
     else:
         budget = values["micro_batch_tokens"] or rows * (values["max_length"] or SFT_TOKENS)
-    return Rules(values["trim_micro_batches"], stage == "grpo" and values["skip_idle_rows"], budget)
+    rules = Rules(values["trim_micro_batches"], stage == "grpo" and values["skip_idle_rows"], budget)
+    return None if rules == Rules(trim=False, skip=False, budget=None) else rules
 
 
 class Ready(dict[str, Any]):

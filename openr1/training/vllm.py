@@ -37,7 +37,8 @@ def keep_linear_weights() -> None:
     vLLM 0.32 (`dispatch_cpu_unquantized_gemm`) repacks a layer's weight for oneDNN or its own kernels and
     leaves an empty parameter without a `weight_loader`; the packed copy is what computes. TRL's weight sync
     (`load_weights`) then raises, or, where the weight was kept (the head), changes nothing. There is no
-    switch for it (vllm-project/vllm#21401 asks for one). With the plain product the sync works and models of
+    switch for it, and no issue about it that we know of; NovaSky-AI/SkyRL#1680 tells the same of raw
+    `load_weights` on repacked MoE layers. With the plain product the sync works and models of
     the size that a CPU trains are as fast. `tests/launch/test_vllm.py` fails when it is no longer needed.
     """
     from vllm.model_executor.layers import utils

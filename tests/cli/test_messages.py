@@ -51,7 +51,7 @@ PARENT = [
     ("sft tiny.yaml --dataset_name zero.jsonl", 3, ["is empty", "zero.jsonl"]),
     ("sft tiny.yaml --dataset_name builtin:chain-sum?stepz=3", 3, ["steps"]),
     ("sft --model_name_or_path builtin:tiny-qwen2", 3, ["no dataset is named"]),
-    ("sft weights.yaml", 3, ["weight must be", "here is -1", "weights.yaml:3", "datasets[2].weight"]),
+    ("sft weights.yaml", 3, ["weight must be", "here is -1", "weights.yaml:2", "datasets[2].weight"]),
     ("sft mixture.yaml", 3, ["no such dataset file: gone.jsonl", "mixture.yaml:2"]),
     ("sft twice.yaml", 3, ["both name what to train on", "twice.yaml:2"]),
     ("sft tiny.yaml --eval_split_size 2.5", 3, ["whole number of rows, or a share", "--eval_split_size"]),

@@ -171,3 +171,16 @@ def test_running_what_is_missing_and_finding_it_again(cli: Cli) -> None:
     (run / "results.json").write_text(json.dumps({"scores": [found]}))
     cells = cli("bench", "--from", "eval-other", "--benchmarks", "math_500", "--json").json["cells"]
     assert [c["model"] for c in cells if c["ours"]] == ["DeepSeek-R1-Distill-Qwen-7B"]
+
+
+@pytest.mark.slow
+def test_speed_is_measured_and_used_by_the_next_estimate(cli: Cli) -> None:
+    model = "builtin:tiny-qwen2?layers=1&hidden=64"
+    found = cli("bench", "--speed", "--model", model, "--json").json
+    assert found["sampling"] > 0 and found["training"] > 0
+    cli.write("m.jsonl", '{"problem": "1+1?", "answer": "2"}\n')
+    (estimate,) = cli(
+        "eval", "math_500", "--model", model, "--dataset", "m.jsonl", "--dry-run", "--json"
+    ).json["plan"]["estimate"]
+    assert "speed as measured here" in estimate["basis"]
+    assert estimate["hours"] == pytest.approx(4000 / found["sampling"] / 3600, rel=0.2)

@@ -15,6 +15,7 @@ from openr1.training.callbacks import Watchman, outside_torch, peak_bytes
 class FakeChild:
     def __init__(self) -> None:
         self.stop_asked = False
+        self.ranks = 1
         self.said: list[str] = []
         self.events = SimpleNamespace(send=lambda event, **fields: self.said.append(fields["text"]))
 
