@@ -56,6 +56,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Sample completions for a dataset, verify, filter, export."""
+    from openr1.cli.servers import take_servers, with_servers
     from openr1.cli.stage_view import run_stage
     from openr1.services import generate
 
