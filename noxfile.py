@@ -50,7 +50,8 @@ def tests(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
-    session.run("pytest", "-m", "not slow", *session.posargs, env=ONE_THREAD)
+    # Two processes on two cores; a file's tests stay together, because some share what is dear to make.
+    session.run("pytest", "-n", "2", "--dist", "loadfile", "-m", "not slow", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

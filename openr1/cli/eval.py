@@ -22,7 +22,7 @@ from openr1.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from openr1.services.request import Asked
+    pass
 
 EXAMPLES = """Examples:
 
@@ -69,12 +69,13 @@ def command(
 ) -> None:
     """Accuracy on problems with verifiable answers, with error bars."""
     from openr1.cli.scores_view import show_rescored
+    from openr1.cli.servers import take_servers, with_servers
     from openr1.cli.stage_view import run_prepared
     from openr1.errors import UsageError
     from openr1.services import evaluate
     from openr1.services.seed_words import translate
 
-    servers, rest = _servers(words or [])
+    servers, rest = take_servers(words or [])
     rest, said = translate(rest)
     plain, asked = asked_from(
         rest,
@@ -87,7 +88,7 @@ def command(
         renamed={"model": "model_name_or_path"},
     )
     if servers:
-        asked = _with_servers(asked, servers)
+        asked = with_servers(asked, servers)
     again, asked = take(asked, "rescore")
     if again is not None:
         if plain or asked.overrides:
@@ -100,27 +101,3 @@ def command(
         return
     prepared = evaluate.prepare(plain, asked, said)
     run_prepared(prepared, dry_run=dry_run, json=json, quiet=quiet)
-
-
-def _servers(words: list[str]) -> tuple[list[str], list[str]]:
-    """Every `--server URL`, which unlike other keys may be repeated, and the other words."""
-    from openr1.errors import UsageError
-
-    servers, rest, left = [], [], list(words)
-    while left:
-        word = left.pop(0)
-        if word == "--server" and (not left or left[0].startswith("--")):
-            raise UsageError("--server needs an address", where="--server", fix="--server http://HOST:8000")
-        if word == "--server":
-            servers.append(left.pop(0))
-        elif word.startswith("--server="):
-            servers.append(word.partition("=")[2])
-        else:
-            rest.append(word)
-    return servers, rest
-
-
-def _with_servers(asked: Asked, servers: list[str]) -> Asked:
-    from dataclasses import replace
-
-    return replace(asked, overrides={**asked.overrides, "server": (servers, " ".join(servers))})

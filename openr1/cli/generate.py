@@ -25,6 +25,7 @@ EXAMPLES = """Examples:
   openr1 generate --model my-model --dataset problems.jsonl --prompt-template template.jinja --limit 10
   openr1 generate --from runs/RUN --only verify,filter,export --choose shortest
   openr1 generate --from runs/RUN --only decontaminate,export --against math_500,aime_2024
+  openr1 generate --server http://host:8000 --server http://other:8000 --dataset problems.jsonl
   openr1 generate my.yaml                        the generate section of a recipe
   openr1 sft RECIPE --dataset runs/RUN/dataset   train on what was exported
 
@@ -55,11 +56,13 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Sample completions for a dataset, verify, filter, export."""
+    from openr1.cli.servers import take_servers, with_servers
     from openr1.cli.stage_view import run_stage
     from openr1.services import generate
 
+    servers, rest = take_servers(words or [])
     plain, asked = asked_from(
-        words,
+        rest,
         config=config,
         section=section,
         profile=profile,
@@ -67,4 +70,6 @@ def command(
         fresh=fresh,
         renamed={**SHORT, **generate.UPSTREAM_NAMES, **{key: key for key in generate.WITHOUT_MEANING}},
     )
+    if servers:
+        asked = with_servers(asked, servers)
     run_stage(generate, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

@@ -156,6 +156,10 @@ class SamplingFields(_Fields):
     """Keep the k most likely tokens only; off when not given."""
     batch_size: int | None = Field(None, ge=1)
     """Completions generated side by side on this machine; chosen from the machine when not given."""
+    server: list[str] = Field(default_factory=list)
+    """Addresses of running OpenAI-compatible servers, which sample instead of a model loaded here."""
+    server_timeout: float = Field(1800.0, gt=0)
+    """Seconds one completion of a server may take before it is asked again."""
     limit: int | None = Field(None, ge=1)
     """Use the first so many problems only."""
     seed: int = Field(42, ge=0)
@@ -168,6 +172,11 @@ class SamplingFields(_Fields):
     """The run's folder, instead of one named after recipe, section and configuration."""
     run_name: str | None = None
     """The run folder's name under runs/, instead of the derived one."""
+
+    @field_validator("server", mode="before")
+    @classmethod
+    def _one_server_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
 
 class EvalFields(SamplingFields):
@@ -199,10 +208,6 @@ class EvalFields(SamplingFields):
     """Column that holds the gold answer; found by name when not given."""
     backend: Literal["auto", "vllm", "transformers"] = "auto"
     """What samples; auto is vLLM where a GPU and vLLM are there, transformers elsewhere."""
-    server: list[str] = Field(default_factory=list)
-    """Addresses of running OpenAI-compatible servers, which sample instead of a model loaded here."""
-    server_timeout: float = Field(1800.0, gt=0)
-    """Seconds one completion of a server may take before it is asked again."""
     parallel: Literal["data", "tensor"] | None = None
     """Several GPUs: one engine each (data), or one over all (tensor); the plan's choice when not given."""
     processes: int | None = Field(None, ge=1, le=64)
@@ -214,7 +219,7 @@ class EvalFields(SamplingFields):
     custom_tasks: str | None = None
     """Python file with lighteval tasks (TASKS_TABLE), for `lighteval:TASK`."""
 
-    @field_validator("tasks", "of", "server", mode="before")
+    @field_validator("tasks", "of", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value

@@ -54,6 +54,8 @@ def sample(child: Child) -> SampleSet:
     if values["truncated"] == "retry":
         by_request |= _retried(child, sampler, requests, by_request, params, room)
     facts = _facts(values, source, template, sampler.fingerprint, params)
+    facts["model"] = facts["model"] or sampler.model  # servers say what they serve
+    sampler.close()
     made.write(_problems(source, sent, by_request, values["num_generations"]), facts)
     return made
 
@@ -104,8 +106,19 @@ def _through_distilabel(
     return made
 
 
-def _load(child: Child) -> TransformersSampler:
+def _load(child: Child) -> Any:
+    """The sampler: the model loaded here, or servers that hold it."""
     values = child.values
+    if values["server"]:
+        from openr1.sampling.server_backend import ServerSampler
+
+        child.events.send("phase", name="asking the servers what they serve")
+        return ServerSampler(
+            values["server"],
+            values["model_name_or_path"],
+            per_server=values["batch_size"],
+            timeout_s=values["server_timeout"],
+        )
     child.events.send("phase", name="loading the model")
     return TransformersSampler(
         model_files(child.config["plan"]["model"], values["seed"], child.run.path),
@@ -116,9 +129,7 @@ def _load(child: Child) -> TransformersSampler:
     )
 
 
-def _draw(
-    child: Child, sampler: TransformersSampler, requests: Sequence[Request], params: SamplingParams
-) -> Samples:
+def _draw(child: Child, sampler: Any, requests: Sequence[Request], params: SamplingParams) -> Samples:
     """Samples of the requests, those that the ledger holds included."""
     child.events.send("start", total=len(requests), done=0, unit="sample")
 
@@ -136,7 +147,7 @@ def _draw(
 
 
 def _params(
-    child: Child, sampler: TransformersSampler, sent: Sequence[Sequence[dict[str, str]]]
+    child: Child, sampler: Any, sent: Sequence[Sequence[dict[str, str]]]
 ) -> tuple[SamplingParams, int | None]:
     """How to draw, with what the context leaves for a completion, and that room in tokens.
 
@@ -145,7 +156,7 @@ def _params(
     """
     values = child.values
     asked, room = values["max_new_tokens"], None
-    if sampler.context is not None:
+    if sampler.context is not None and sampler.device != "server":  # a server knows, and says so per prompt
         longest = max(sampler.prompt_lengths([Request(0, 0, tuple(messages)) for messages in sent]))
         room = sampler.context - longest
         if room < 1:
@@ -166,7 +177,7 @@ def _params(
 
 def _retried(
     child: Child,
-    sampler: TransformersSampler,
+    sampler: Any,
     requests: Sequence[Request],
     samples: dict[tuple[int, int], dict[str, Any]],
     params: SamplingParams,

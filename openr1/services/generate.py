@@ -68,6 +68,7 @@ OF_SAMPLING = {
     "top_p",
     "top_k",
     "max_new_tokens",
+    "server",
     "limit",
     "seed",
 }
@@ -147,7 +148,7 @@ def prepare_generate(
         RecipeError: no model, no such dataset, a template that cannot work, rules that contradict each other.
         UsageError: an evaluation set that does not exist.
     """
-    if not resolved[MODEL]:
+    if not resolved[MODEL] and not resolved["server"]:
         raise RecipeError("no model is named", fix="openr1 generate --model MODEL --dataset FILE")
     if resolved["from_run"]:
         raise RecipeError(
@@ -157,8 +158,13 @@ def prepare_generate(
         )
     check_dataset(resolved["dataset_name"], resolved.where("dataset_name"))
     notices = _check_values(resolved)
-    model = str(resolved[MODEL]) if to_come else check_model(str(resolved[MODEL]), resolved.where(MODEL))
-    prepared = prepare_section(resolved, run, machine, asked, extra_plan={"model": model})
+    if resolved["server"]:
+        plan = {"model": resolved[MODEL], "requires": ["aiohttp"]}
+    elif to_come:
+        plan = {"model": str(resolved[MODEL])}
+    else:
+        plan = {"model": check_model(str(resolved[MODEL]), resolved.where(MODEL))}
+    prepared = prepare_section(resolved, run, machine, asked, extra_plan=plan)
     return replace(prepared, notices=(*prepared.notices, *notices))
 
 
@@ -226,6 +232,12 @@ def _check_values(resolved: Resolved) -> list[str]:
                 "the prompt template holds a backspace: `\\b` of a \\boxed in a string that is not raw; "
                 "write it in single quotes or in a file"
             )
+    if resolved["engine"] == "distilabel" and resolved["server"]:
+        raise RecipeError(
+            "a distilabel pipeline loads its model here, and does not ask servers",
+            where=resolved.where("server"),
+            fix="leave --engine distilabel out",
+        )
     if resolved["engine"] == "distilabel" and resolved["truncated"] == "retry":
         raise RecipeError(
             "a distilabel pipeline does not draw again what was cut off",

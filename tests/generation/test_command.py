@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Cli, only_run, rows_of
+from tests.sampling.fake_server import serving
 
 MODEL = ("--model", "builtin:tiny-qwen2?layers=1&hidden=64", "--threads", "1")
 ROWS = [
@@ -121,6 +122,27 @@ def test_nothing_right_is_said_and_exports_nothing(sampled: tuple[Cli, Path]) ->
     assert "right" in done.out and "0.0 %" in done.out
     assert not (cli.folder / "runs" / "none-right" / "dataset").exists()
     assert run.joinpath("dataset").exists()
+
+
+def test_running_servers_sample(cli: Cli) -> None:
+    """Two servers share the work; what they say is verified, filtered and exported like any other."""
+    cli.write("d.jsonl", jsonl(ROWS))
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        asked = str(body["messages"][-1]["content"])
+        return {"text": f"<think>hm</think>\\boxed{{{2 if '1+1' in asked else 9}}}", "tokens": 7}
+
+    with serving(answer) as one, serving(answer) as two:
+        words = ("generate", "--dataset", "d.jsonl", "--num-generations", 3, "--temperature", 1)
+        done = cli(*words, "--server", one.url, f"--server={two.url}", "--json").json
+        assert len(one.asked) + len(two.asked) == 12 and one.asked and two.asked
+        refused = cli(*words, "--vllm-server-url", one.url, "--model", "another", code=3).err
+    assert "does not serve `another`; it serves tiny" in " ".join(refused.split())
+    assert done["result"]["verdicts"] == {"wrong": 9, "right": 3}
+    assert done["result"]["exported"] == {"messages": 3}
+    run = cli.folder / done["run"]
+    assert json.loads((run / "sampling.json").read_text())["model"] == "tiny"
+    assert all(row["is_reasoning_complete"] == [True] * 3 for row in rows_of(run / "samples.jsonl"))
 
 
 def test_cut_off_samples_are_drawn_again_with_more_room(cli: Cli) -> None:
