@@ -26,7 +26,7 @@ SUPPORTED: dict[str, tuple[str, str | None]] = {
     "peft": ("0.21", None),
     "math-verify": ("0.5.2", None),
     "bitsandbytes": ("0.45", None),
-    "lighteval": ("0.13", None),
+    "lighteval": ("0.13", "0.14"),
     "distilabel": ("1.5.3", None),
     "vllm": ("0.22", None),
 }

@@ -31,7 +31,8 @@ def advise(error: OutOfMemory, prepared: Prepared) -> OutOfMemory:
     if not edits:
         return error
     first = edits[0]
-    fix = f"{first.flags}  ({first.words})"
+    edit = f"{first.flags}  ({first.words})"
+    fix = f"{error.fix}: {edit}" if error.fix else edit
     return RanOut(error.what, where=error.where, fix=fix, edits=edits)
 
 

@@ -10,7 +10,7 @@ def work(child: Child) -> dict[str, Any]:
         from openr1.training.check_rewards import check
 
         return check(child)
-    if "show_samples" in child.config["plan"]:
+    if child.first and "show_samples" in child.config["plan"]:
         from openr1.training.show_samples import show
 
         return show(child)

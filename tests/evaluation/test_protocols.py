@@ -187,6 +187,7 @@ def test_the_pinned_revision_is_what_is_read(monkeypatch: pytest.MonkeyPatch) ->
         return datasets.Dataset.from_list([{"problem": "p", "answer": 204}])
 
     monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr("openr1.data.sources._commit", lambda name, revision: revision)  # the hub's word
     task = TASKS["aime24"]
     found = problems_of(task, [task], {**NOTHING, "dataset": None}, "{problem}")
     assert (seen["name"], seen["revision"], seen["split"]) == (task.hub, task.revision, "train")
