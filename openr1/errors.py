@@ -17,6 +17,8 @@ class OpenR1Error(Exception):
     """
 
     code = 7
+    notices: tuple[str, ...] = ()
+    """What a person was to be told anyway, before the error."""
 
     def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
         super().__init__(what)

@@ -37,6 +37,7 @@ EXAMPLES = """Examples:
   openr1 grpo my.yaml --num_generations 16       override any key of the recipe
   openr1 grpo my.yaml --dry-run --json           the resolved plan, for a program
   openr1 grpo my.yaml --check-rewards 50         golds, columns, template and rewards, before training
+  openr1 grpo my.yaml --slurm --dry-run          the job's script; --slurm --help lists its options
   openr1 grpo --model_name_or_path MODEL --dataset_name problems.jsonl
 
 The same command continues a run that was stopped. Keys are TRL's and transformers' own names.

@@ -75,7 +75,11 @@ def show(printer: Printer, outcome: PipelineOutcome) -> None:
     printer.text(
         f"lengths in tokens · evaluations {duration(evaluating)} · all together {duration(outcome.seconds)}"
     )
-    printer.text(f"results: {outcome.plan.run.path}")
+    run = outcome.plan.run.path
+    printer.text(f"results: {run}")
+    if (run / "report.html").exists():
+        printer.text(f"a page of it all: {run}/report.html")
+    printer.text(f"next:    openr1 samples {run}/{evals[-1] if evals else ''}", style="dim")
 
 
 def _heading(outcome: PipelineOutcome, section: str) -> str:

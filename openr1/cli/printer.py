@@ -57,6 +57,8 @@ class Printer:
         if self.json:
             self.data({"error": error.as_dict()})
             return
+        for notice in error.notices:
+            self.note(notice)
         problems = error.problems if isinstance(error, RecipeErrors) else [error]
         console = self.console(err=True)
         for problem in problems:

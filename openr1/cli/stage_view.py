@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -54,7 +55,7 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
         printer.note(notice)
     printer.text(f"{resolved.recipe} · {resolved.name} ({resolved.stage})", style="bold")
     printer.text(f"run folder  {prepared.run.path}  ({_state(prepared)})")
-    printer.text(f"machine     {plan['machine']}")
+    printer.text(f"machine     {_machine(plan['machine'])}")
     for key, label in (("processes", "processes"), ("sharding", "sharding")):
         if key in plan:
             printer.text(f"{label:<12}{plan[key]}  ({plan.get(f'{key}_reason', '')})")
@@ -91,6 +92,14 @@ def _processes(plan: dict[str, Any]) -> str:
     ranks = f"{each} times" + (f" on each of {nodes} nodes" if nodes > 1 else "")
     said = f"{ranks}, with RANK, WORLD_SIZE and MASTER_ADDR set"
     return said + (f"; a vLLM server on GPU {cards}" if cards else "")
+
+
+def _machine(key: str) -> str:
+    """`h100x8/H100,H100/64 cores` -> "profile h100x8, 2 × H100, 64 cores"."""
+    profile, cards, cores = [*key.split("/"), "", ""][:3]
+    counted = Counter(cards.split(","))
+    shown = ", ".join(name if name == "no gpu" else f"{count} × {name}" for name, count in counted.items())
+    return f"profile {profile}, {shown}, {cores}"
 
 
 def _written(stage: str) -> str:

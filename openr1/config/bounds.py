@@ -12,6 +12,20 @@ FROM_ONE = (1, math.inf)
 FROM_ZERO = (0, math.inf)
 SHARE = (0, 1)
 
+# What transformers reports to (`transformers.integrations`), and its words for nothing and everything.
+TRACKERS: tuple[str, ...] = (
+    "none",
+    "all",
+    "tensorboard",
+    "wandb",
+    "trackio",
+    "mlflow",
+    "comet_ml",
+    "neptune",
+    "clearml",
+)
+TRACKERS += ("swanlab", "azure_ml", "codecarbon", "dagshub", "dvclive", "flyte", "kubeflow")
+
 BOUNDS: dict[str, tuple[float, float]] = {
     "learning_rate": FROM_ZERO,
     "num_train_epochs": POSITIVE,
@@ -42,6 +56,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "epsilon": FROM_ZERO,
     "vllm_gpu_memory_utilization": (math.ulp(0.0), 1),
     "vllm_tensor_parallel_size": FROM_ONE,
+    "label_smoothing_factor": SHARE,
+    "dataset_num_proc": FROM_ONE,
+    "dataloader_num_workers": FROM_ZERO,
     "lora_r": FROM_ONE,
     "lora_dropout": SHARE,
 }
@@ -51,6 +68,10 @@ def out_of_bounds(key: str, value: object) -> str | None:
     """Why a number cannot be meant, in words; None when it can."""
     if key == "max_steps" and isinstance(value, int) and value != -1 and value < 1:
         return f"must be 1 or more, or -1 for as many as the epochs take, not {value}"
+    if key == "report_to":
+        named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        wrong = [name for name in named if name not in TRACKERS]
+        return f"must be of {', '.join(TRACKERS)}, not {wrong[0]}" if wrong else None
     if key not in BOUNDS or isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     low, high = BOUNDS[key]

@@ -85,7 +85,7 @@ def _convert(kind: str, value: Any, raw: str | None) -> Any:
         return value
     if kind == "int" and is_number and math.isfinite(value) and int(value) == value:
         return int(value)
-    if kind == "float" and is_number and not math.isnan(value):
+    if kind == "float" and is_number and math.isfinite(value):
         return float(value)
     if kind == "str" and value is not None and not isinstance(value, (dict, list, bool)):
         return value if isinstance(value, str) else (raw or str(value))

@@ -18,7 +18,11 @@ STAGES: tuple[Stage, ...] = ("sft", "grpo", "eval", "generate")
 
 class _Fields(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", strict=False, use_attribute_docstrings=True, populate_by_name=True
+        extra="forbid",
+        strict=False,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        populate_by_name=True,
     )
 
     stage: Stage | None = None

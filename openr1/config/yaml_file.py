@@ -16,6 +16,7 @@ import yaml
 from openr1.errors import RecipeError
 
 MAX_BYTES = 1_000_000
+TOO_DEEP = "the values are nested too deeply"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def load(path: Path) -> dict[str, Loaded]:
         ) from None
     except yaml.YAMLError as error:
         raise RecipeError(f"not valid YAML: {str(error).splitlines()[0]}", where=str(path)) from None
+    except RecursionError:
+        raise RecipeError(TOO_DEEP, where=str(path), fix="a recipe is two levels deep") from None
     if node is None:
         raise RecipeError(
             "the recipe is empty",
@@ -96,7 +99,10 @@ def load(path: Path) -> dict[str, Loaded]:
             where=f"{path}:{node.start_mark.line + 1}",
             fix="remove the leading dashes, or name another file",
         )
-    return _Builder(str(path)).top(node)
+    try:
+        return _Builder(str(path)).top(node)
+    except RecursionError:
+        raise RecipeError(TOO_DEEP, where=str(path), fix="a recipe is two levels deep") from None
 
 
 def _read(path: Path) -> str:

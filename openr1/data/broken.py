@@ -67,7 +67,31 @@ def broken_row(file: Path, rows: int | None = None) -> RecipeError | None:
     if file.suffix == ".jsonl":
         with file.open("rb") as lines:
             return _broken_json(file, lines, rows)
+    if file.suffix == ".json":
+        return _broken_whole(file)
     return _broken_csv(file) if file.suffix == ".csv" else None
+
+
+def _broken_whole(file: Path) -> RecipeError | None:
+    """A `.json` file is one list, or JSON Lines under another name; the place where it is neither."""
+    if file.stat().st_size > MAX_LINE_BYTES:
+        return None  # the library has its own say
+    data = file.read_bytes()
+    try:
+        json.loads(data.removeprefix(b"\xef\xbb\xbf"))
+    except UnicodeDecodeError:
+        return RecipeError(
+            "this file is not text (JSON is UTF-8)", where=str(file), fix="is it another kind?"
+        )
+    except RecursionError:
+        return RecipeError("the values are nested too deeply", where=str(file))
+    except json.JSONDecodeError as error:
+        if data.lstrip()[:1] == b"{":
+            with file.open("rb") as lines:
+                return _broken_json(file, lines, None)
+        what = f"this file is not JSON: {error.msg}"
+        return RecipeError(what, where=f"{file}:{error.lineno}", fix="mend that line")
+    return None
 
 
 def _broken_json(file: Path, lines: BinaryIO, rows: int | None) -> RecipeError | None:

@@ -89,8 +89,17 @@ def _text(content: Any) -> str | None:
 
 
 def with_system(messages: list[Message], *systems: str | None) -> list[Message]:
-    """The conversation with the first system text there is, unless it brings its own."""
+    """The conversation with the first system text there is.
+
+    A conversation that brings its own keeps it, and a column's text that is another one goes before it;
+    the recipe's own (the last of several `systems`) is for conversations that have none.
+    """
     system = next((s for s in systems if s), None)
-    if system is None or (messages and messages[0]["role"] in ("system", "developer")):
+    if messages and messages[0]["role"] in ("system", "developer"):
+        own, column = messages[0]["content"], systems[0] if len(systems) > 1 else None
+        if not column or column.strip() in own:
+            return messages
+        return [{**messages[0], "content": f"{column}\n\n{own}"}, *messages[1:]]
+    if system is None:
         return messages
     return [{"role": "system", "content": system}, *messages]

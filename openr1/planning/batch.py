@@ -6,6 +6,7 @@ In GRPO the generation batch (per-device x steps_per_generation x ranks) must al
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from openr1.errors import RecipeError
@@ -78,10 +79,12 @@ def splits(asked: Asked, ranks: int, total: int) -> list[Split]:
         RecipeError: a person's own values make the equation impossible.
     """
     if total % ranks:
+        # In GRPO whole groups must fit as well: a value for the ranks alone would be refused next.
+        step = math.lcm(ranks, int(asked.get("num_generations") or 1))
         raise RecipeError(
             f"global_batch_size {total} cannot be split evenly over {ranks} ranks",
             where="global_batch_size = per_device_train_batch_size x gradient_accumulation_steps x ranks",
-            fix=f"nearest legal values: --global_batch_size {_either(multiples_around(ranks, total))}, "
+            fix=f"nearest legal values: --global_batch_size {_either(multiples_around(step, total))}, "
             f"or --gpus {_either([d for d in divisors(total) if d < ranks][:2])}",
         )
     share = total // ranks

@@ -77,7 +77,11 @@ def named_target(resolved: Resolved) -> Resolved:
     """With `push_to_hub`, the repository is `{username}/{model}-{stage}` unless the recipe names one."""
     if not resolved["push_to_hub"] or resolved["hub_model_id"]:
         return resolved
-    model = str(resolved["model_name_or_path"] or "model").rstrip("/").partition("?")[0]
+    setting = resolved.settings["model_name_or_path"]
+    if setting.origin.kind == "pipeline":  # a section's result lies in `…/model`: the recipe's name says more
+        model = resolved.recipe
+    else:
+        model = str(setting.value or "model").rstrip("/").partition("?")[0]
     name = f"{model.rpartition('/')[2].rpartition(':')[2]}-{resolved.stage}"
     return resolved.with_values(
         "default", {"hub_model_id": (name, "openr1: {model}-{stage}, under your name")}

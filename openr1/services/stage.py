@@ -122,7 +122,11 @@ def prepare_stage(stage: str, asked: Asked, machine: Machine) -> Prepared:
         check_exported(resolved)
     run = locate_run(recipe, resolved, asked)
     extra = tasks_while_training(recipe, resolved, asked)
-    prepared = prepare_section(resolved, run, machine, asked, shape_of=shape_of, extra_plan=extra)
+    try:
+        prepared = prepare_section(resolved, run, machine, asked, shape_of=shape_of, extra_plan=extra)
+    except OpenR1Error as error:
+        error.notices = (*notices, *resolved.notices)
+        raise
     return replace(prepared, notices=(*notices, *prepared.notices))
 
 

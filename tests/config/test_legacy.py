@@ -81,7 +81,8 @@ def test_every_key_is_kept_or_its_fate_is_said(name: str) -> None:
     for key in written - said:
         assert one.settings[key].origin.kind == "recipe", key
     # One line each, with the place, before the line on what is pinned.
-    assert len(one.notices) == 1 + len(section.old.facts) + bool(section.old.pins)
+    more = bool(section.old.pins) + section.old.rewarded  # what is pinned; whose values rewards have
+    assert len(one.notices) == 1 + len(section.old.facts) + more
     assert all(
         lines[fact.line - 1].lstrip("- ").startswith(fact.key) for fact in section.old.facts if fact.line
     )

@@ -38,6 +38,8 @@ CONVERSATIONS = [
     # H4's Bespoke-Stratos: both, of which TRL takes the one that lacks the system turn
     ({"system": "think", "conversations": [HUMAN, GPT], "messages": [SYSTEM, USER, ANSWER]},
      [SYSTEM, USER, ANSWER]),
+    ({"system": "be brief", "messages": [SYSTEM, USER, ANSWER]},
+     [{"role": "system", "content": "be brief\n\nthink"}, USER, ANSWER]),
     ({"messages": [{"role": "user", "content": [{"type": "text", "text": "1+"},
                                                 {"type": "text", "text": "1"}]}, ANSWER]}, [USER, ANSWER]),
 ]  # fmt: skip

@@ -13,6 +13,11 @@ from openr1.config.legacy.rules import CHANGED, GONE, SECRET, Rule
 from openr1.config.legacy.vintage import Vintage, vintage_of
 from openr1.config.yaml_file import Loaded, plain
 
+REWARD_VALUES = (
+    "rewards keep their names and are graded by openr1's rules; --reward_compat open-r1 takes "
+    "upstream's exact values of then, its defects included"
+)
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -42,6 +47,8 @@ class Translation:
     facts: tuple[Fact, ...]
     gpus: int | None = None
     """Training GPUs, where the file says that one more serves vLLM."""
+    rewarded: bool = False
+    """Whether it names open-r1's rewards, whose values are not those of today."""
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -50,6 +57,8 @@ class Translation:
         if self.pins:
             pinned = ", ".join(f"{key} {_shown(key, pin.value)}" for key, pin in self.pins.items())
             said.append(f"not in the file, and the default of {self.vintage.name}: {pinned}")
+        if self.rewarded:
+            said.append(REWARD_VALUES)
         return tuple(said)
 
 
@@ -90,7 +99,8 @@ def translate(values: Mapping[str, Loaded], stage: str, known: set[str]) -> Tran
     # Whether vLLM generated then is known from the file as it was: its key may have gone to the plan.
     generated = {"use_vllm": then["use_vllm"]} if "use_vllm" in then else {}
     pins = pins_of(vintage.program, vintage.month, stage, generated | today)
-    return Translation(vintage, kept, pins, tuple(sorted(facts, key=lambda fact: fact.line)), gpus)
+    rewarded = stage == "grpo" and vintage.program == "open-r1" and "reward_compat" not in kept
+    return Translation(vintage, kept, pins, tuple(sorted(facts, key=lambda fact: fact.line)), gpus, rewarded)
 
 
 def _rule(key: str, value: Any, stage: str, known: set[str]) -> Rule | None:
