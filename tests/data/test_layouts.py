@@ -33,7 +33,7 @@ CONVERSATIONS = [
     ({"conversations": [USER, ANSWER]}, [USER, ANSWER]),
     ({"system": "think", "conversations": [HUMAN, GPT]}, [SYSTEM, USER, ANSWER]),
     ({"system": "think", "conversations": [{"from": "system", "value": "own"}, HUMAN, GPT]},
-     [{"role": "system", "content": "own"}, USER, ANSWER]),
+     [{"role": "system", "content": "think\n\nown"}, USER, ANSWER]),
     ({"system": None, "conversations": [HUMAN, GPT]}, [USER, ANSWER]),
     # H4's Bespoke-Stratos: both, of which TRL takes the one that lacks the system turn
     ({"system": "think", "conversations": [HUMAN, GPT], "messages": [SYSTEM, USER, ANSWER]},
