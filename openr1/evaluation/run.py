@@ -164,18 +164,7 @@ def _sample(
 ) -> tuple[Drawn, int]:
     """Draw what the ledger lacks. Returns the samples and the completion limit in force, in tokens."""
     values = child.values
-    system = [{"role": "system", "content": asked.system_prompt}] if asked.system_prompt else []
-    requests = [
-        Request(
-            p.row,
-            index,
-            (*system, {"role": "user", "content": p.prompt}),
-            task=task.name,
-            prefill=asked.prefill,
-        )
-        for p in found.problems
-        for index in range(asked.num_samples)
-    ]
+    requests = requests_of(task, found, asked)
     limit = completion_limit(child, sampler, requests, asked.max_new_tokens)
     if child.config["plan"]["sampling"]["backend"] == "transformers":
         from openr1.sampling.transformers_backend import TransformersSampler
@@ -199,6 +188,22 @@ def _sample(
         on_batch=on_batch,
     )
     return drawn, limit
+
+
+def requests_of(task: Task, found: ProblemSet, asked: Conditions) -> list[Request]:
+    """Every answer to draw: problem by problem, `num_samples` of each."""
+    system = [{"role": "system", "content": asked.system_prompt}] if asked.system_prompt else []
+    return [
+        Request(
+            p.row,
+            index,
+            (*system, {"role": "user", "content": p.prompt}),
+            task=task.name,
+            prefill=asked.prefill,
+        )
+        for p in found.problems
+        for index in range(asked.num_samples)
+    ]
 
 
 def completion_limit(child: Child, sampler: Sampler, requests: list[Request], asked: int) -> int:

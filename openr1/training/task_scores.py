@@ -12,13 +12,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from openr1.evaluation.grade import grade_rows
 from openr1.evaluation.problems import ProblemSet, problems_of
 from openr1.evaluation.protocol import Conditions, conditions_of
-from openr1.evaluation.run import completion_limit
+from openr1.evaluation.run import completion_limit, requests_of
 from openr1.evaluation.score import score_rows
 from openr1.evaluation.tasks import Task, task_named
 from openr1.grading import Grader
 from openr1.runs.child import Child
 from openr1.runs.files import append_line, write_whole
-from openr1.sampling.requests import Request, SamplingParams, units_of
+from openr1.sampling.requests import SamplingParams, units_of
 from openr1.sampling.transformers_backend import TransformersSampler
 from openr1.training.callbacks import Reporter
 from openr1.training.ranks import any_of
@@ -94,12 +94,7 @@ class TaskScores(TrainerCallback):
         self, sampler: TransformersSampler, task: Task, asked: Conditions, found: ProblemSet
     ) -> tuple[list[dict[str, Any]], int]:
         """Every answer of one task, and the completion limit in force, in tokens."""
-        system = [{"role": "system", "content": asked.system_prompt}] if asked.system_prompt else []
-        requests = [
-            Request(p.row, index, (*system, {"role": "user", "content": p.prompt}), task.name, asked.prefill)
-            for p in found.problems
-            for index in range(asked.num_samples)
-        ]
+        requests = requests_of(task, found, asked)
         limit = completion_limit(self.child, sampler, requests, asked.max_new_tokens)
         params = SamplingParams(asked.temperature, asked.top_p, asked.top_k, limit, self.asked["seed"])
         rows = []
