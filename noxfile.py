@@ -45,7 +45,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Lint, types and the quick tests."""
-    install(session, "train,eval,dev")
+    install(session, "train,eval,generate,dev")
     install_vllm(session)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -57,7 +57,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """What takes longer: several seeds of the demo, kill loops."""
-    install(session, "train,eval,dev")
+    install(session, "train,eval,generate,dev")
     install_vllm(session)
     session.run("pytest", "-m", "slow", *session.posargs, env=ONE_THREAD)
 
