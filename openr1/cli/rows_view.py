@@ -6,7 +6,7 @@ from typing import Any
 
 from openr1.cli.live import Live
 from openr1.cli.printer import Printer
-from openr1.cli.words import harmless
+from openr1.cli.words import harmless_lines
 from openr1.services import show_samples
 from openr1.services.request import Asked
 
@@ -38,12 +38,7 @@ def show(printer: Printer, found: dict[str, Any]) -> None:
         text = Text()
         for piece in sample["pieces"]:
             if piece["learnt"]:
-                text.append(_lines(piece["text"]))
+                text.append(harmless_lines(piece["text"]))
             else:
-                text.append(f"{OPEN}{_lines(piece['text'])}{CLOSE}", style="dim")
+                text.append(f"{OPEN}{harmless_lines(piece['text'])}{CLOSE}", style="dim")
         printer.console().print(text, soft_wrap=True)
-
-
-def _lines(text: str) -> str:
-    """Text without what would steer a terminal; its line breaks stay."""
-    return "\n".join(harmless(line) for line in text.split("\n"))

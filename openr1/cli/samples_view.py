@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from openr1.cli.printer import Printer
-from openr1.cli.words import short
+from openr1.cli.words import harmless_lines, short
 from openr1.services.samples import Found, Sample
 
 HEAD, TAIL = 600, 1200  # characters of a long text that are shown without --full
@@ -35,14 +35,14 @@ def _sample(printer: Printer, sample: Sample, full: bool) -> None:
     place = f"row {sample.row}" + (f", answer {sample.index}" if sample.index is not None else "")
     said = [f"{sample.tokens:,} tokens"] if sample.tokens is not None else []
     said += ["cut off"] if sample.finish_reason == "length" else []
-    printer.text(f"── {harmless(sample.file)}  {place}  {', '.join(said)}", style="bold")
+    printer.text(f"── {harmless_lines(sample.file)}  {place}  {', '.join(said)}", style="bold")
     printer.text(f"problem    {_cut(sample.problem, full)}")
     if sample.gold is not None:
         printer.text(f"gold       {_cut(sample.gold, full)}")
     if sample.verdict is not None:
-        printer.text(f"extracted  {'–' if sample.extracted is None else harmless(sample.extracted)}")
+        printer.text(f"extracted  {'–' if sample.extracted is None else harmless_lines(sample.extracted)}")
         style = COLOURS.get(sample.verdict, "yellow")
-        printer.text(f"verdict    {sample.verdict} ({harmless(sample.reason or '')})", style=style)
+        printer.text(f"verdict    {sample.verdict} ({harmless_lines(sample.reason or '')})", style=style)
     if sample.scores:
         shown = "  ".join(f"{k} {short(v)}" for k, v in sample.scores.items() if isinstance(v, (int, float)))
         printer.text(f"rewards    {shown}")
@@ -52,13 +52,8 @@ def _sample(printer: Printer, sample: Sample, full: bool) -> None:
 
 def _cut(text: str, full: bool) -> str:
     """A long text without its middle."""
-    clean = harmless(text)
+    clean = harmless_lines(text)
     if full or len(clean) <= HEAD + TAIL:
         return clean
     left_out = len(clean) - HEAD - TAIL
     return f"{clean[:HEAD]}\n… {left_out:,} characters (--full shows them) …\n{clean[-TAIL:]}"
-
-
-def harmless(text: str) -> str:
-    """The text with its line breaks and tabs; other control characters and direction marks as dots."""
-    return "".join(c if c in "\n\t" or c.isprintable() else "·" for c in text.replace("\r\n", "\n"))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from openr1.data.model_source import model_files
-from openr1.errors import RecipeError
+from openr1.evaluation.run import completion_limit
 from openr1.generation.samples import OURS, Problem, SampleSet, problem_of
 from openr1.generation.source import Source, backspaces, conversations, open_source
 from openr1.generation.template import PromptTemplate
@@ -48,11 +48,12 @@ def sample(child: Child) -> SampleSet:
     ]
     sampler = _load(child)
     choose_threads(sampler, requests, child.run.path, values["threads"], child.config["plan"]["cores"])
-    params, room = _params(child, sampler, sent)
+    limit = _limit(child, sampler, requests, values["max_new_tokens"])
+    params = SamplingParams(values["temperature"], values["top_p"], values["top_k"], limit, values["seed"])
     drawn = _draw(child, sampler, requests, params)
     by_request = {(s["row"], s["index"]): s for s in drawn}
     if values["truncated"] == "retry":
-        by_request |= _retried(child, sampler, requests, by_request, params, room)
+        by_request |= _retried(child, sampler, requests, by_request, params)
     facts = _facts(values, source, template, sampler.fingerprint, params)
     facts["model"] = facts["model"] or sampler.model  # servers say what they serve
     sampler.close()
@@ -146,33 +147,9 @@ def _draw(child: Child, sampler: Any, requests: Sequence[Request], params: Sampl
     ).rows
 
 
-def _params(
-    child: Child, sampler: Any, sent: Sequence[Sequence[dict[str, str]]]
-) -> tuple[SamplingParams, int | None]:
-    """How to draw, with what the context leaves for a completion, and that room in tokens.
-
-    Raises:
-        RecipeError: the longest prompt alone fills the context.
-    """
-    values = child.values
-    asked, room = values["max_new_tokens"], None
-    if sampler.context is not None and sampler.device != "server":  # a server knows, and says so per prompt
-        longest = max(sampler.prompt_lengths([Request(0, 0, tuple(messages)) for messages in sent]))
-        room = sampler.context - longest
-        if room < 1:
-            raise RecipeError(
-                f"the longest prompt ({longest} tokens) fills the model's context ({sampler.context} tokens)",
-                fix="use a model with a longer context, or leave that row out",
-            )
-        if room < asked:
-            child.events.send(
-                "notice",
-                text=f"completions are limited to {room} tokens instead of {asked}: the model's context is "
-                f"{sampler.context} and the longest prompt {longest}",
-            )
-    limit = min(asked, room) if room else asked
-    params = SamplingParams(values["temperature"], values["top_p"], values["top_k"], limit, values["seed"])
-    return params, room
+def _limit(child: Child, sampler: Any, requests: list[Request], asked: int) -> int:
+    """What the context leaves for a completion; a server knows it itself, and says so per prompt."""
+    return asked if sampler.device == "server" else completion_limit(child, sampler, requests, asked)
 
 
 def _retried(
@@ -181,13 +158,14 @@ def _retried(
     requests: Sequence[Request],
     samples: dict[tuple[int, int], dict[str, Any]],
     params: SamplingParams,
-    room: int | None,
 ) -> dict[tuple[int, int], dict[str, Any]]:
     """The samples that were cut off, drawn once more with a larger budget."""
     cut = [r for r in requests if samples.get((r.row, r.index), {}).get("finish_reason") == "length"]
     budget = child.values["retry_max_new_tokens"] or 2 * child.values["max_new_tokens"]
-    budget = min(budget, room) if room else budget
-    if not cut or budget <= params.max_new_tokens:
+    if not cut:
+        return {}
+    budget = _limit(child, sampler, cut, budget)
+    if budget <= params.max_new_tokens:
         return {}
     child.events.send(
         "notice", text=f"{len(cut)} samples were cut off; they are drawn again with {budget} new tokens"

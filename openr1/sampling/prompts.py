@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from openr1.data.chat_template import template_text
 from openr1.errors import RecipeError
 from openr1.sampling.requests import Request, with_prefill
 
@@ -15,12 +15,13 @@ class Prompts:
 
     Args:
         source: the model's name, for messages.
-        chat_template: Jinja text, or a file that holds it; None takes the tokenizer's own.
+        chat_template: Jinja text, a file that holds it, or a name that comes with openr1; None takes the
+            tokenizer's own.
     """
 
     def __init__(self, tokenizer: Any, source: str, chat_template: str | None = None) -> None:
         self.tokenizer, self.source = tokenizer, source
-        self.template = _read(chat_template) if chat_template else tokenizer.chat_template
+        self.template = template_text(chat_template) if chat_template else tokenizer.chat_template
 
     def text(self, request: Request) -> str:
         """What the model is given to complete.
@@ -56,17 +57,3 @@ class Prompts:
         texts = [self.text(request) for request in requests]
         found: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         return found
-
-
-def _read(template: str) -> str:
-    """A template's text; a name without braces is a file."""
-    if "{" in template:
-        return template
-    try:
-        return Path(template).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise RecipeError(
-            f"the chat template cannot be read: {error}",
-            where=template,
-            fix="name a file with a Jinja template",
-        ) from error

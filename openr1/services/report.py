@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openr1.errors import EnvironmentProblem, UsageError
+from openr1.evaluation.compare import reasons_against
 from openr1.evaluation.statistics import mcnemar, paired_bootstrap
 from openr1.runs.folder import RunFolder
 from openr1.runs.listing import Entry, entry, find
@@ -172,9 +173,9 @@ def pairs_between(a: Entry, b: Entry) -> list[Pair]:
 
 def _pair(where: str, names: tuple[str, str], first: Scored, second: Scored) -> Pair:
     """Compare two graded files problem by problem; unlike protocols are not compared."""
-    protocols = [side[1].get("protocol") for side in (first, second)]
-    if protocols[0] != protocols[1]:
-        return Pair(where, *names, why_not=f"not asked alike: {protocols[0]} / {protocols[1]}")
+    reasons = reasons_against(first[1], second[1])
+    if reasons:
+        return Pair(where, *names, why_not=f"not asked alike: {'; '.join(reasons)}")
     try:
         scores = [problem_scores(graded_file(run.path, score)) for run, score in (first, second)]
     except OSError as error:
