@@ -187,7 +187,8 @@ def test_two_evaluations_are_paired_and_unlike_ones_are_not(piped: tuple[Cli, Pa
         found = json.loads((copy / "manifest.json").read_text())
         found["result"]["scores"] = [s for s in found["result"]["scores"] if s["model"] == model]
         if name == "unlike":
-            found["result"]["scores"][0]["protocol"] = "another"
+            score = found["result"]["scores"][0]
+            score["protocol"], score["conditions"]["temperature"] = "another", 0.123
         (copy / "manifest.json").write_text(json.dumps(found))
     shutil.rmtree(cli.folder / "runs" / "emptied" / "samples")
     inside = cli("report", run, "--json").json["paired"][1]
