@@ -11,8 +11,9 @@ from openr1.cli.live import Live
 from openr1.cli.printer import Printer
 from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, short
+from openr1.services.prepare import Prepared
 from openr1.services.request import Asked
-from openr1.services.stage import Outcome, Prepared, execute, rehearse
+from openr1.services.stage import Outcome, execute, rehearse
 
 
 def run_stage(service: Any, asked: Asked, *, dry_run: bool, json: bool, quiet: bool) -> None:

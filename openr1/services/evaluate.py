@@ -26,16 +26,10 @@ from openr1.sampling.weights import weights_signature
 from openr1.services.eval_engines import engines_of, sampling_plan
 from openr1.services.hw_profile import the_machine
 from openr1.services.lineage import MODEL, check_data_file, check_model, finished_run, placed
+from openr1.services.prepare import Prepared, locate_run, prepare_section, resolved_chain
 from openr1.services.recipes import overrides_for, recipe_for, section_of
 from openr1.services.request import Asked, Listener
-from openr1.services.stage import (
-    Outcome,
-    Prepared,
-    execute,
-    locate_run,
-    prepare_section,
-    resolved_chain,
-)
+from openr1.services.stage import Outcome, execute
 
 ENOUGH_TOKENS = 2_000
 """Fewer say little about speed."""

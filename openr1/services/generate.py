@@ -30,9 +30,10 @@ from openr1.services.lineage import (
     take,
     untrained,
 )
+from openr1.services.prepare import Prepared, finished_parent, locate_run, prepare_section
 from openr1.services.recipes import check_section_names, overrides_for, section_of
 from openr1.services.request import Asked, Listener
-from openr1.services.stage import Outcome, Prepared, execute, finished_parent, locate_run, prepare_section
+from openr1.services.stage import Outcome, execute
 
 DEFAULT_DATASET = "AI-MO/NuminaMath-TIR"
 

@@ -17,7 +17,7 @@ from openr1.runs.files import write_json
 from openr1.services.request import Listener, Nodes
 
 if TYPE_CHECKING:
-    from openr1.services.stage import Prepared
+    from openr1.services.prepare import Prepared
 
 
 def launch(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any]:

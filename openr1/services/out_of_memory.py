@@ -10,7 +10,7 @@ from openr1.planning.context import build, capacity_bytes, make_problem
 from openr1.planning.edits import TIME, Edit, ranked_edits
 
 if TYPE_CHECKING:
-    from openr1.services.stage import Prepared
+    from openr1.services.prepare import Prepared
 
 
 class RanOut(OutOfMemory):

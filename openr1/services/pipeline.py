@@ -24,10 +24,11 @@ from openr1.services.generate import prepare_generate, with_default_dataset
 from openr1.services.hw_profile import the_machine
 from openr1.services.launching import together
 from openr1.services.lineage import MODEL, builds_on, check_exported, parent_of, take
+from openr1.services.prepare import Prepared, prepare_section
 from openr1.services.recipes import check_section_names, default_recipe, overrides_for
 from openr1.services.report import leave
 from openr1.services.request import Asked, Listener
-from openr1.services.stage import Outcome, Prepared, execute, prepare_section
+from openr1.services.stage import Outcome, execute
 
 PLACES = {"output_dir", "run_name"}
 

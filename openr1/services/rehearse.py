@@ -27,7 +27,7 @@ from openr1.services.out_of_memory import advise
 from openr1.services.request import Listener
 
 if TYPE_CHECKING:
-    from openr1.services.stage import Prepared
+    from openr1.services.prepare import Prepared
 
 STEPS = 2
 LONG_SECONDS = 15 * 60  # a run predicted to take longer is rehearsed before it starts

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from openr1.services.hw_profile import the_machine
+from openr1.services.prepare import Prepared, prepare_stage
 from openr1.services.request import Asked, Listener
-from openr1.services.stage import Outcome, Prepared, execute, prepare_stage
+from openr1.services.stage import Outcome, execute
 
 
 def prepare(asked: Asked) -> Prepared:

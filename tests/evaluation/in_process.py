@@ -14,8 +14,8 @@ from openr1.runs import resolved_file
 from openr1.runs.child import Child
 from openr1.runs.folder import RunFolder
 from openr1.services.evaluate import prepare
+from openr1.services.prepare import Prepared
 from openr1.services.request import Asked
-from openr1.services.stage import Prepared
 from tests.sampling.fake_server import FakeServer, serving
 
 

@@ -14,7 +14,7 @@ from openr1.hardware import detect
 from openr1.runs import resolved_file
 from openr1.runs.child import Child
 from openr1.runs.folder import RunFolder
-from openr1.services.stage import prepare_stage
+from openr1.services.prepare import prepare_stage
 
 MODEL = ("--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64", "--threads", "1")
 
