@@ -10,7 +10,7 @@ private /proc, five device files and a scratch folder. With `"walls": "given"` b
 """
 
 # Only os, no pathlib: its import would be a tenth of the time a program takes to start.
-# ruff: noqa: PTH103, PTH106, PTH110, PTH112, PTH120, PTH123, PTH208, SIM105
+# ruff: noqa: PTH101, PTH103, PTH108, PTH106, PTH110, PTH112, PTH120, PTH123, PTH208, SIM105
 from __future__ import annotations
 
 import binascii
