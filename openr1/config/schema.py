@@ -130,6 +130,8 @@ class GrpoFields(TrainFields):
     """soft_overlong_punishment reward: length from which it is -1, in tokens."""
     soft_punish_cache: int | None = Field(None, ge=0)
     """soft_overlong_punishment reward: tokens before that over which it falls from 0 to -1."""
+    code_eval_scoring_mode: Literal["weighted_sum", "partial", "pass_fail"] | None = None
+    """cf_code reward: 1 for all tests + a tenth of the share passed, that share, or 1 for all tests."""
     code_language: str | None = None
     """code_format reward: language of the fenced block."""
     skip_idle_rows: bool = True
@@ -342,6 +344,7 @@ FLAT_REWARD_PARAMETERS = (
     "repetition_max_penalty",
     "max_completion_len",
     "soft_punish_cache",
+    "code_eval_scoring_mode",
     "code_language",
 )
 

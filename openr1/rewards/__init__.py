@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .check import CheckReport, Completion, check_rewards, probe_rewards
 from .code import binary_code_reward, code_reward, extract_code
+from .codeforces import cf_code_reward
 from .factories import (
     get_code_format_reward,
     get_cosine_scaled_reward,
@@ -12,6 +13,7 @@ from .factories import (
 )
 from .form import code_format_reward, format_reward, reasoning_steps_reward, tag_count_reward
 from .mathematics import accuracy_reward, cosine_reward, len_reward
+from .olympiad import ioi_code_reward
 from .registry import (
     REGISTRY,
     Reward,
@@ -32,6 +34,7 @@ __all__ = [
     "RewardSpec",
     "accuracy_reward",
     "binary_code_reward",
+    "cf_code_reward",
     "check_reward_funcs",
     "check_rewards",
     "code_format_reward",
@@ -44,6 +47,7 @@ __all__ = [
     "get_repetition_penalty_reward",
     "get_reward_funcs",
     "get_soft_overlong_punishment",
+    "ioi_code_reward",
     "len_reward",
     "probe_rewards",
     "reasoning_steps_reward",

@@ -1,7 +1,7 @@
 """Rewards for programs: the last code block of a completion, run against its tests in a sandbox.
 
-Python only for now. Another language needs an entry in `RUNNERS` and a sandbox that holds its tools;
-contests with a judge of their own (ioi_code, cf_code) need tests by subtask on top.
+Python only: another language needs an entry in `RUNNERS`. Contests with C++ and judges of their own are in
+`codeforces` and `olympiad`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ..errors import RecipeError
 from ..grading import Verdict, default_workers
@@ -24,9 +24,24 @@ Rewards = list["float | None"]
 Runner = Callable[[str, str, Limits], Ran]
 
 RUNNERS: dict[str, Runner] = {"python": run_python}
-LABELS = {"python": frozenset({"python", "python3", "py"})}
+LABELS = {
+    "python": frozenset({"python", "python3", "py"}),
+    "cpp": frozenset({"cpp", "c++", "cc", "cxx"}),
+}
 MAX_TIMEOUTS = 2
 """Tests of one program that may run into the time limit; the others then count as failed."""
+
+
+class Result(Protocol):
+    """What the accounts read of a judged program."""
+
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def reason(self) -> str: ...
+
+
+R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True)
@@ -137,14 +152,37 @@ def judge_programs(
     """
     if verification_info is None:
         raise RecipeError(f"reward {name} needs a column named verification_info with its test cases")
-    walls()  # refuse before any thread starts
-    if len(verification_info) != len(completions):
+    infos: Sequence[Any] = verification_info
+    work = partial(judge_program, limits=limits)
+    if len(infos) != len(completions):
+        infos = [None] * len(completions)
         reason = f"{len(verification_info)} test sets for {len(completions)} completions"
-        results = [CodeResult(Verdict.gold_unparsable, 0.0, reason)] * len(completions)
-    else:
-        with ThreadPoolExecutor(parallel or default_workers()) as threads:
-            work = partial(judge_program, limits=limits)
-            results = list(threads.map(work, texts_of(completions), verification_info))
+        work = partial(_not_judged, reason=reason)
+    return judge_each(name, work, texts_of(completions), infos, parallel=parallel, log_metric=log_metric)
+
+
+def _not_judged(completion: str | None, info: Any, *, reason: str) -> CodeResult:
+    return CodeResult(Verdict.gold_unparsable, 0.0, reason)
+
+
+def judge_each(
+    name: str,
+    judge: Callable[[Any, Any], R],
+    answers: Sequence[Any],
+    problems: Sequence[Any],
+    *,
+    parallel: int | None,
+    log_metric: LogMetric | None,
+) -> list[R]:
+    """`judge` each answer with its problem, some at a time, counted under `name`.
+
+    Raises:
+        EnvironmentProblem: no sandbox works on this machine.
+        ComponentFailed: most of the batch could not be judged.
+    """
+    walls()  # refuse before any thread starts
+    with ThreadPoolExecutor(parallel or default_workers()) as threads:
+        results = list(threads.map(judge, answers, problems))
     accounts(name).note([r.verdict for r in results], [r.reason for r in results], log_metric)
     return results
 

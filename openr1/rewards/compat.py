@@ -21,6 +21,7 @@ from typing import Any
 from ..errors import RecipeError
 from ..grading import Verdict, default_workers
 from ..grading.pool import WorkerPool
+from . import codeforces, olympiad
 from .sandbox import Limits, run_python, walls
 
 Rewards = list["float | None"]
@@ -247,17 +248,35 @@ def binary_code_reward(
     return [None if s is None else float(s > 0.99) for s in shares]
 
 
-def ioi_code_reward(completions: Completions, **kwargs: Any) -> Rewards:
-    """Not here yet: it needs a judge with the tools of the contest."""
-    raise RecipeError("reward ioi_code is not available yet")
+def ioi_code_reward(
+    completions: Completions, test_batch_size: int = 1, provider_type: str = "piston", **kwargs: Any
+) -> Rewards:
+    """`olympiad.ioi_code_reward` on the block fenced exactly with cpp; batch size -1 runs no test: 0.0."""
+    if test_batch_size < 1:
+        return [0.0] * len(completions)
+    return olympiad.ioi_code_reward(completions, extract=extract_code, **kwargs)
 
 
-def cf_code_reward(completions: Completions, **kwargs: Any) -> Rewards:
-    """Not here yet: it needs a judge with the tools of the contest."""
-    raise RecipeError("reward cf_code is not available yet")
+def cf_code_reward(
+    completions: Completions,
+    test_batch_size: int = 1,
+    patch_code: bool = False,
+    scoring_mode: str = "weighted_sum",
+    **kwargs: Any,
+) -> Rewards:
+    """`codeforces.cf_code_reward` on the block fenced exactly with the row's language; none: no program.
 
-
-NOT_AVAILABLE = ("ioi_code", "cf_code")
+    Raises:
+        RecipeError: `patch_code`, which open-r1's recipes never set.
+    """
+    if patch_code:
+        raise RecipeError("patch_code is not here", fix="leave it out: programs are judged as they are")
+    languages = kwargs.get("language") or [None] * len(completions)
+    fenced = [
+        messages if language else [{"role": "assistant", "content": ""}]
+        for messages, language in zip(completions, languages, strict=False)
+    ]
+    return codeforces.cf_code_reward(fenced, scoring_mode=scoring_mode, extract=extract_code, **kwargs)
 
 
 def _with(func: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
@@ -301,8 +320,14 @@ def get_reward_funcs(args: Any) -> list[Callable[..., Any]]:
         "length": lambda: len_reward,
         "code": lambda: _with(code_reward, **code_settings),
         "binary_code": lambda: _with(binary_code_reward, **code_settings),
-        "ioi_code": lambda: ioi_code_reward,
-        "cf_code": lambda: cf_code_reward,
+        "ioi_code": lambda: _with(
+            ioi_code_reward, test_batch_size=setting("code_eval_test_batch_size", 1), provider_type="piston"
+        ),
+        "cf_code": lambda: _with(
+            cf_code_reward,
+            test_batch_size=setting("code_eval_test_batch_size", 1),
+            scoring_mode=setting("code_eval_scoring_mode", "weighted_sum"),
+        ),
         "code_format": lambda: get_code_format_reward(language=setting("code_language", "python")),
         "tag_count": lambda: tag_count_reward,
         "soft_overlong_punishment": lambda: get_soft_overlong_punishment(

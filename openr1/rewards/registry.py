@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..errors import RecipeError
-from . import code, form, mathematics, plugins, repetition
+from . import code, codeforces, form, mathematics, olympiad, plugins, repetition, sandbox
 
 RewardFunc = Callable[..., "list[float | None]"]
 
@@ -30,12 +30,18 @@ class RewardSpec:
         columns: dataset columns it needs: one of each tuple.
         flat: names under which open-r1 recipes set a parameter at the top level → the parameter.
         check: refuses settings that cannot work, before anything starts.
+        machine: called with some rows where the reward will run, refuses a machine that cannot judge them.
     """
 
     func: RewardFunc
     columns: tuple[tuple[str, ...], ...] = ()
     flat: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Mapping[str, Any]], None] | None = None
+    machine: Callable[[Sequence[Mapping[str, Any]]], None] | None = None
+
+
+def _has_sandbox(rows: Sequence[Mapping[str, Any]]) -> None:
+    sandbox.walls()
 
 
 REGISTRY: dict[str, RewardSpec] = {
@@ -66,15 +72,37 @@ REGISTRY: dict[str, RewardSpec] = {
         (),
         {"max_completion_len": "max_completion_len", "soft_punish_cache": "soft_punish_cache"},
     ),
-    "code": RewardSpec(code.code_reward, (("verification_info",),)),
-    "binary_code": RewardSpec(code.binary_code_reward, (("verification_info",),)),
+    "code": RewardSpec(code.code_reward, (("verification_info",),), machine=_has_sandbox),
+    "binary_code": RewardSpec(code.binary_code_reward, (("verification_info",),), machine=_has_sandbox),
+    "cf_code": RewardSpec(
+        codeforces.cf_code_reward,
+        (("official_tests",),),
+        {"code_eval_scoring_mode": "scoring_mode"},
+        codeforces.check_settings,
+        codeforces.check_machine,
+    ),
+    "ioi_code": RewardSpec(
+        olympiad.ioi_code_reward,
+        tuple((column,) for column in olympiad.NEEDED),
+        machine=olympiad.check_machine,
+    ),
     "code_format": RewardSpec(form.code_format_reward, (), {"code_language": "code_language"}),
 }
 
-# Rewards of upstream that are not here yet, so that the message can say so.
-LATER = ("ioi_code", "cf_code")
 # The run tells every reward that wants to know; recipes do not set these.
 SHARED = ("think_prefilled", "max_completion_length")
+# Keyword parameters of built-in rewards that are the dataset's columns, or for code that calls them.
+NOT_SETTABLE = {
+    "solution",
+    "answer",
+    "language",
+    "verification_info",
+    "official_tests",
+    *olympiad.NEEDED,
+    "grader",
+    "extract",
+    *SHARED,
+}
 
 
 class Reward:
@@ -104,6 +132,16 @@ class Reward:
         self.columns = tuple(columns)
         self.plugin = plugin
         self._reserved = set(reserved) | set(params)
+
+    def check_machine(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse a machine that cannot judge, before anything costs time.
+
+        Raises:
+            EnvironmentProblem: no sandbox, no compiler, no tests.
+        """
+        spec = None if self.plugin else REGISTRY.get(self.name)
+        if spec is not None and spec.machine is not None:
+            spec.machine(rows)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{k}={v!r}" for k, v in self.params.items())
@@ -138,14 +176,9 @@ def parameters(func: RewardFunc) -> set[str]:
 
 def settable(spec: RewardSpec) -> set[str]:
     """Parameters of a built-in reward that a recipe may set: no columns, nothing the run itself provides."""
-    return parameters(spec.func) - {
-        "solution",
-        "answer",
-        "language",
-        "verification_info",
-        "grader",
-        *SHARED,
-    } | ({"language"} if spec.func is repetition.repetition_penalty_reward else set())
+    return parameters(spec.func) - NOT_SETTABLE | (
+        {"language"} if spec.func is repetition.repetition_penalty_reward else set()
+    )
 
 
 def reward_names() -> list[str]:
@@ -280,13 +313,11 @@ def _build(name: str, own: dict[str, Any], shared: Mapping[str, Any]) -> Reward:
         check(settings)
     if name not in REGISTRY:
         return Reward(label, func, settings, columns, plugin=True)
-    reserved = settable(REGISTRY[name]) | {"grader", *SHARED}
+    reserved = settable(REGISTRY[name]) | {"grader", "extract", *SHARED}
     return Reward(label, func, settings, columns, reserved=reserved)
 
 
 def _unknown_reward(name: str) -> RecipeError:
-    if name in LATER:
-        return RecipeError(f"reward {name} is not available yet", fix="built in: " + ", ".join(REGISTRY))
     error = _unknown("reward", name, list(REGISTRY))
     if name.endswith(".py") or "/" in name:
         return RecipeError(f"reward {name!r} names a file but no function", fix=f"{name}:FUNCTION")

@@ -6,6 +6,7 @@ directly. Where neither works the sandbox refuses; it never runs a program witho
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import functools
 import itertools
@@ -18,8 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,39 @@ _uids = itertools.count(os.getpid() % 50_000 * 10_000)
 
 @dataclass(frozen=True)
 class Limits:
-    """What one program may use."""
+    """What one program may use.
+
+    Args:
+        cpu_s: processor time of the program and of what it waited for; beyond it the reason is `timeout`.
+            Unlike wall clock it does not grow when other programs run beside. None: wall clock alone.
+        stack_mb: deepest stack, where the system allows more than its usual 8 MB.
+    """
 
     wall_s: float = 5.0
+    cpu_s: float | None = None
+    stack_mb: int | None = None
     memory_mb: int = 512
     processes: int = 16
     output_bytes: int = 2**20
     file_mb: int = 16
     scratch_mb: int = 32
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command and the files it finds in its scratch folder.
+
+    Args:
+        argv: the command, run in the scratch folder; its first word is an absolute path.
+        files: relative path -> text.
+        programs: relative path -> an executable file's bytes.
+        stdin: standard input.
+    """
+
+    argv: tuple[str, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    programs: Mapping[str, bytes] = field(default_factory=dict)
+    stdin: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,7 +148,7 @@ def walls() -> str:
         if kind == "bubblewrap" and shutil.which("bwrap") is None:
             tried.append("bubblewrap: not installed")
             continue
-        ran = _run(kind, "print(6 * 7)", "", Limits(wall_s=10.0))
+        ran = _run(kind, python_job("print(6 * 7)"), Limits(wall_s=10.0))
         if ran.ok and ran.stdout.strip() == "42":
             return kind
         tried.append(f"{kind}: {ran.reason or 'no output'} {ran.stderr.strip()[-200:]}".strip())
@@ -138,10 +164,24 @@ def run_python(program: str, stdin: str = "", limits: Limits | None = None) -> R
     Raises:
         EnvironmentProblem: no sandbox works on this machine.
     """
-    return _run(walls(), program, stdin, limits or Limits())
+    return run(python_job(program, stdin), limits or Limits())
 
 
-def _run(kind: str, program: str, stdin: str, limits: Limits) -> Ran:
+def python_job(program: str, stdin: str = "") -> Job:
+    """A Python program as a job."""
+    return Job((interpreter(), "-B", "main.py"), {"main.py": program}, stdin=stdin)
+
+
+def run(job: Job, limits: Limits) -> Ran:
+    """Run a command in a fresh sandbox.
+
+    Raises:
+        EnvironmentProblem: no sandbox works on this machine.
+    """
+    return _run(walls(), job, limits)
+
+
+def _run(kind: str, job: Job, limits: Limits) -> Ran:
     started = time.monotonic()
     report_read, report_write = os.pipe()
     request = {
@@ -151,12 +191,14 @@ def _run(kind: str, program: str, stdin: str, limits: Limits) -> Ran:
         "scratch": SCRATCH,
         "scratch_mb": limits.scratch_mb,
         "uid": 100_000_000 + next(_uids) % 2_000_000_000,
-        "files": {"main.py": program, "stdin.txt": stdin},
-        "stdin": "stdin.txt",
-        "argv": [interpreter(), "-B", "main.py"],
+        "files": dict(job.files),
+        "programs": {name: base64.b64encode(data).decode("ascii") for name, data in job.programs.items()},
+        "stdin": job.stdin,
+        "argv": list(job.argv),
         "env": _environment(),
         "wall_s": limits.wall_s,
-        "cpu_s": int(limits.wall_s) + 1,
+        "cpu_s": int(limits.wall_s if limits.cpu_s is None else limits.cpu_s) + 1,
+        "stack_mb": limits.stack_mb,
         "memory_mb": limits.memory_mb,
         "file_mb": limits.file_mb,
         "processes": limits.processes,
@@ -270,7 +312,8 @@ def _verdict(
         return Ran(f"sandbox: {why}", "", stderr, seconds, failed_setup=True)
     if not cut and "exit" not in report and "signal" not in report:
         cut = "ended its watcher"
-    return Ran(cut or _reason(report, stderr), stdout, stderr, seconds)
+    over = limits.cpu_s is not None and float(str(report.get("cpu_s") or 0)) > limits.cpu_s
+    return Ran(cut or ("timeout" if over else _reason(report, stderr)), stdout, stderr, seconds)
 
 
 def _reason(report: dict[str, object], stderr: str) -> str:

@@ -11,13 +11,10 @@ from openr1.config.schema import FLAT_REWARD_PARAMETERS
 from openr1.data.chat_template import opens_think, render, use_template
 from openr1.data.show import shown_rows
 from openr1.errors import RecipeError
-from openr1.rewards import get_reward_funcs, probe_rewards, sandbox
+from openr1.rewards import get_reward_funcs, probe_rewards
 from openr1.rewards.registry import GOLD, REGISTRY, split_entry
 from openr1.runs.child import Child
 from openr1.runs.files import append_line
-
-RUNS_CODE = {"code", "binary_code"}
-
 
 MOST_PROMPTS = 20_000  # prompts whose length is counted; of more, so many spread evenly
 
@@ -107,7 +104,7 @@ def reward_functions(
 
     Raises:
         RecipeError: a name that is no reward, a parameter it does not have, a plug-in that fails.
-        EnvironmentProblem: a code reward, and no sandbox works here.
+        EnvironmentProblem: a code reward, and no sandbox or compiler works here.
     """
     rewards = get_reward_funcs(
         values["reward_funcs"],
@@ -116,8 +113,8 @@ def reward_functions(
         max_completion_length=values["max_completion_length"],
         **{key: values[key] for key in FLAT_REWARD_PARAMETERS},
     )
-    if RUNS_CODE & {reward.name for reward in rewards}:
-        sandbox.walls()
+    for reward in rewards:
+        reward.check_machine(rows)
     probe_rewards(rewards, rows)
     return list(rewards)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.config.old_files import FOLDER, NOT_AVAILABLE, OLD_FILES
+from tests.config.old_files import FOLDER, OLD_FILES
 from tests.conftest import Cli, rows_of
 
 TINY = ("--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64")
@@ -40,10 +40,11 @@ def test_a_dry_run_says_what_becomes_of_every_key(cli: Cli, name: str) -> None:
         assert any("as the file has it: --gpus 7" in n for n in notices)
 
 
-@pytest.mark.parametrize("name", sorted(NOT_AVAILABLE))
-def test_a_reward_that_is_not_here_yet_is_said(cli: Cli, name: str) -> None:
-    done = cli("grpo", at(cli.folder, name), "--simulate", "8xH100", "--dry-run", code=3)
-    assert f"reward {NOT_AVAILABLE[name]} is not available yet" in done.err
+@pytest.mark.parametrize("name", ["grpo-2025-07-code-ioi", "grpo-2025-07-codeforces"])
+def test_contests_are_judged_here_and_that_is_said(cli: Cli, name: str) -> None:
+    found = cli("grpo", at(cli.folder, name), "--simulate", "8xH100", "--dry-run", "--json", **NOBODY).json
+    (said,) = [notice for notice in found["notices"] if "Piston" in notice]
+    assert "judged on this machine" in said and "`reward_funcs:" in said
 
 
 def test_the_light_fork_s_readme_starts_sft_with_the_grpo_file(cli: Cli) -> None:

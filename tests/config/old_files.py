@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "legacy"
-NOT_AVAILABLE = {"grpo-2025-07-code-ioi": "ioi_code", "grpo-2025-07-codeforces": "cf_code"}
 
 COSINE = {"lr_scheduler_type": "cosine"}
 MIN_LR = {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": 0.1}}
@@ -156,6 +155,7 @@ OLD_FILES: dict[str, Expected] = {
         max_completion_length=8192, beta=0.0, loss_type="dr_grpo", scale_rewards="none",
         mask_truncated_completions=True, temperature=0.7, num_train_epochs=4.0, max_grad_norm=0.2,
         reward_funcs=["cf_code", "code_format"], reward_weights=[1.0, 0.1], save_steps=0.05,
+        code_eval_scoring_mode="weighted_sum",
         hub_revision="v01.00", wandb_project="open-r1", wandb_entity="huggingface", begins=S2,
     ),
     # 4 x 16 on 8: 32 prompts of 16

@@ -24,7 +24,9 @@ def test_every_name_builds_and_is_called_so() -> None:
     ("names", "params", "what", "fix"),
     [
         (["acuracy"], {}, "unknown reward 'acuracy'", "accuracy"),
-        (["ioi_code"], {}, "not available yet", "accuracy"),
+        (["cf_code"], {"code_eval_scoring_mode": "best"}, "unknown scoring mode 'best'", "partial"),
+        ([{"cf_code": {"extract": 1}}], {}, "unknown parameter", None),
+        ([{"ioi_code": {"test_names": []}}], {}, "unknown parameter", None),
         (["accuracy", "accuracy"], {}, "more than once", None),
         ([], {}, "empty", "accuracy"),
         ("accuracy", {}, "list", "[accuracy]"),
@@ -173,6 +175,7 @@ def test_upstreams_names_are_here_and_in_compat() -> None:
         "accuracy_reward", "format_reward", "tag_count_reward", "reasoning_steps_reward", "len_reward",
         "get_cosine_scaled_reward", "get_repetition_penalty_reward", "get_soft_overlong_punishment",
         "get_code_format_reward", "code_reward", "binary_code_reward", "extract_code", "get_reward_funcs",
+        "cf_code_reward", "ioi_code_reward",
     ]  # fmt: skip
     for name in names:
         assert callable(getattr(ours, name)) and callable(getattr(compat, name))
@@ -191,7 +194,6 @@ def test_compat_in_a_recipe() -> None:
     loose = [[{"content": "<think>a</think><answer>b</answer>"}]]
     assert rewards[0](loose) == [0.0]
     for names, what in (
-        (["ioi_code"], "not available"),
         ([{"cosine": {"max_len": 3}}], "top level"),
         (["x.py:f"], "unknown"),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,47 @@ GRPO: dict[str, tuple[dict[str, Any], str]] = {
         "question → prompt, expected_answer → solution",
     ),
 }
+
+
+TWICE = "int twice(int n);"
+CONTESTS: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
+    "open-r1/codeforces": (
+        {
+            "id": "1/A", "contest_id": "1", "prompt": "double the number", "language": "cpp",
+            "time_limit": 1.0, "memory_limit": 64.0, "input_mode": "stdio", "generated_checker": None,
+            "official_tests": [{"input": "1", "output": "2"}], "official_tests_complete": True,
+            "generated_tests": 0,
+        },
+        ("cf_code", "code_format"),
+        "prompt → prompt",
+    ),
+    "open-r1/ioi": (
+        {
+            "year": 2024, "id": "twice", "subtask": "01-all", "problem": "implement twice", "score": 7.0,
+            "score_precision": 2, "time_limit": 1.0, "memory_limit": 2**28, "test_names": ["a"],
+            "grader_files": [["graders/twice.h", TWICE]], "test_cases": [["1", "2"]],
+        },
+        ("ioi_code", "code_format", "format"),
+        "problem → prompt",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+@pytest.mark.parametrize("layout", CONTESTS)
+def test_contests(layout: str, tmp_path: Path) -> None:
+    row, rewards, mapping = CONTESTS[layout]
+    path = write_rows(tmp_path / "rows.jsonl", [row] * 4)
+    words = ("--dataset_name", path, "--max_steps", 1, "--global_batch_size", 4, "--num_generations", 4)
+    asked = ("--reward_funcs", json.dumps(rewards), "--code_eval_scoring_mode", "partial")
+    child, heard = child_of("grpo", tmp_path, *words, *asked, "--max_completion_length", 4)
+    result = train(child)
+    assert result["steps"] == 1
+    assert mapping in heard.notices
+    (step,) = (row for row in rows_of(child.run.path / "metrics.jsonl") if "loss" in row)
+    # An untrained model writes no program: for Codeforces that costs, for the IOI it earns nothing.
+    assert step[f"rewards/{rewards[0]}/mean"] == (-1.0 if rewards[0] == "cf_code" else 0.0)
+    assert step["verdict/no_answer"] == 1.0
 
 
 @pytest.mark.parametrize("layout", GRPO)

@@ -104,8 +104,7 @@ GONE: dict[str, tuple[Rule, ...]] = {
     "e2b_router_url": (_SANDBOX,),
     "morph_router_url": (_SANDBOX,),
     "parallel_code_exec_per_proc": (_SANDBOX,),
-    "code_eval_test_batch_size": (Rule("all tests of an answer run, as many at once as there are cores"),),
-    "code_eval_scoring_mode": (Rule("the share of passed tests is the reward; binary_code wants all"),),
+    "code_eval_test_batch_size": (Rule("changes no reward; as many answers are judged at once as cores"),),
     "pass_rate_min": (_PASS_RATE,),
     "pass_rate_max": (_PASS_RATE,),
     "output_dataset_name": (_PASS_RATE,),
@@ -167,6 +166,14 @@ CHANGED: dict[str, tuple[Rule, ...]] = {
         Rule("is called bfd_split now", "packing_strategy", {"bfd-requeue": "bfd_split"}, ("bfd-requeue",)),
     ),
     "system_prompt": (Rule("went to the benchmarks alone; the training data stays as it is", stages=SFT),),
+    "reward_funcs": (
+        Rule(
+            "C++ and contests are judged on this machine, in openr1's sandbox (with g++); no Piston is asked",
+            "reward_funcs",
+            when=("cf_code", "ioi_code"),
+            stages=GRPO,
+        ),
+    ),
     "cosine_max_len": (
         Rule(
             "counted characters; it counts tokens now (reward_compat: open-r1 counts as then)",
