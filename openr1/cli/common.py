@@ -231,6 +231,23 @@ def take(asked: Asked, key: str) -> tuple[Any, Asked]:
     return (None if found is None else found[0]), replace(asked, overrides=overrides)
 
 
+def newest_run(*, samples: bool = False, json: bool = False, quiet: bool = False) -> str:
+    """The folder of the newest run, said aloud, for a command that was given none.
+
+    Args:
+        samples: the newest that holds samples.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from openr1.cli.printer import Printer
+    from openr1.runs.listing import newest
+
+    found = newest(samples=samples)
+    Printer(json=json, quiet=quiet).note(f"no run named: taking the newest, {found.path}")
+    return str(found.path)
+
+
 def with_recipe(plain: list[str], asked: Asked) -> Asked:
     """The request with its one plain word as the recipe.
 

@@ -7,6 +7,7 @@ from typing import Any
 from openr1.cli.printer import Printer
 from openr1.cli.words import duration, gib, percent
 from openr1.hardware import Finding, Machine
+from openr1.language import translate
 from openr1.planning.abilities import METHODS, STAGES, Ability
 from openr1.services.hw_profile import HwReport, Planning
 
@@ -109,8 +110,16 @@ def _machine(printer: Printer, machine: Machine) -> None:
     packages = machine.packages.value or {}
     listed = ", ".join(f"{name} {version}" for name, version in packages.items())
     printer.text()
-    printer.text(f"packages  {listed or 'none of the training set'}")
-    printer.text("          openr1 hw-profile --check says whether they belong together", style="dim")
+    if machine.packages.known:
+        printer.field("packages", listed or translate("none of the training set"), width=10)
+        printer.field(
+            "",
+            translate("openr1 hw-profile --check says whether they belong together"),
+            width=10,
+            style="dim",
+        )
+    else:
+        printer.field("packages", translate(machine.packages.reason), width=10)
 
 
 def _found(finding: Finding[Any]) -> str:
@@ -154,7 +163,12 @@ def _tokens(cell: Ability) -> str:
 def _plan(printer: Printer, planning: Planning) -> None:
     plan, refused = planning.plan, planning.refused
     printer.text()
-    printer.text(f"section {planning.section}", style="bold")
+    printer.say(f"section {planning.section}", style="bold")
+    if planning.problem is not None:
+        printer.text(f"  {translate(planning.problem.what)}", style="bold red")
+        for label, text in (("at", planning.problem.where), ("do", planning.problem.fix)):
+            if text:
+                printer.field(label, translate(text), indent=2, width=4)
     if plan is not None:
         printer.text(f"  {plan.processes} process(es): {plan.processes_reason}")
         printer.text(f"  sharding {plan.sharding}: {plan.sharding_reason}")
@@ -170,12 +184,13 @@ def _plan(printer: Printer, planning: Planning) -> None:
     if planning.memory:
         _bars(printer, planning.memory, capacity)
     elif plan is not None:
-        printer.text(f"  memory not known: {plan.memory_reason}")
+        printer.say(f"  memory not known: {plan.memory_reason}")
     if refused is not None:
-        printer.text(f"  does not fit: {refused.what}", style="bold red")
+        printer.text(f"  {translate('does not fit')}: {translate(refused.what)}", style="bold red")
         for edit in refused.edits:
             enough = "makes it fit" if edit.suffices else "helps"
-            printer.text(f"  {enough}, saves {gib(edit.saves_bytes)}:  {edit.flags}   ({edit.words})")
+            said = translate(f"{enough}, saves {gib(edit.saves_bytes)}")
+            printer.command(f"  {said}:  {edit.flags}   ({translate(edit.words)})")
 
 
 def _bars(printer: Printer, memory: dict[str, dict[str, int]], capacity: int | None) -> None:
@@ -190,4 +205,4 @@ def _bars(printer: Printer, memory: dict[str, dict[str, int]], capacity: int | N
         printer.text(f"  {phase:<10} {bar} {gib(peaks[phase])}{limit}", style="bold red" if over else None)
         largest = sorted(terms.items(), key=lambda item: -item[1])
         causes = ", ".join(f"{name} {gib(size)}" for name, size in largest if size >= 2**20 * 50)
-        printer.text(f"             {causes}", style="dim")
+        printer.field("", causes, width=13, style="dim")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openr1.cli.printer import Printer
 from openr1.cli.words import duration, short
+from openr1.language import translate
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -50,6 +51,7 @@ class Live:
         self.clock = Clock()
         self.last_line = 0.0
         self.unsaid = ""  # the newest state, where no line has said it yet
+        self.noted: set[str] = set()  # sections of a pipeline may have the same to say
 
     def __enter__(self) -> Live:
         return self
@@ -68,10 +70,16 @@ class Live:
         self.name, self.stage = prepared.resolved.name, prepared.resolved.stage
         self.metrics, self.health = {}, None
         for notice in prepared.notices:
-            self.printer.note(notice)
+            self._note(notice)
         if event["state"] != "finished":
             verb = {None: "begins", "created": "begins"}.get(event["state"], "continues")
             self.console.print(f"{self.name}: {verb} in {prepared.run.path}", markup=False, soft_wrap=True)
+
+    def _note(self, text: str) -> None:
+        """Print what is worth knowing, once."""
+        if text not in self.noted:
+            self.printer.note(text)
+        self.noted.add(text)
 
     def _say(self) -> None:
         """Print the newest state, once."""
@@ -81,7 +89,7 @@ class Live:
 
     def _on_pipeline(self, event: dict[str, Any]) -> None:
         for notice in event["plan"].notices:
-            self.printer.note(notice)
+            self._note(notice)
 
     def _on_phase(self, event: dict[str, Any]) -> None:
         self._say()
@@ -124,8 +132,8 @@ class Live:
     def _look_after(self, metrics: dict[str, float]) -> None:
         """Say in words what the metrics show, once each."""
         for found in self.health.observe(metrics) if self.health else ():
-            step = f"step {found.last_step:g}"
-            self.printer.note(f"{step}: {found.rule.title}. {found.seen} {found.rule.advice}")
+            said = " ".join(map(translate, (f"{found.rule.title}.", found.seen, found.rule.advice)))
+            self.printer.note(f"{translate(f'step {found.last_step:g}')}: {said}")
 
     def _on_notice(self, event: dict[str, Any]) -> None:
         self.printer.note(event["text"])

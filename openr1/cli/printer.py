@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+ROOM = 24  # columns that are left beside a head at least; where there are fewer, lines break as they may
+
 
 class Printer:
     """One printer per command.
@@ -39,18 +41,49 @@ class Printer:
         print(json_module.dumps(value, indent=1, ensure_ascii=False, default=str))
 
     def text(self, text: str = "", style: str | None = None) -> None:
-        """A line of the answer, for a person."""
+        """A line of the answer, for a person; what does not fit on it keeps its indentation."""
         if not self.json:
-            self.console().print(text, style=style, markup=False)
+            body = text.lstrip(" ")
+            shown = hanging(self.console(), text[: len(text) - len(body)], body)
+            self.console().print(shown, style=style, markup=False)
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """`text` in the reader's language; for openr1's own words, never for a model's."""
+        indent = text[: len(text) - len(text.lstrip(" "))]
+        self.text(indent + translate(text.lstrip(" ")), style)
+
+    def field(
+        self, label: str, text: str, *, width: int = 12, indent: int = 0, style: str | None = None
+    ) -> None:
+        """A label in the reader's language, and its text beside it in a column of its own."""
+        if not self.json:
+            from rich.cells import cell_len
+
+            shown = translate(label)
+            head = " " * indent + shown + " " * max(width - cell_len(shown), 1)
+            self.console().print(hanging(self.console(), head, text), style=style, markup=False)
+
+    def command(self, text: str, style: str | None = None) -> None:
+        """A line to copy: never broken, whatever the terminal's width."""
+        if not self.json:
+            self.console().print(text, style=style, markup=False, soft_wrap=True)
 
     def table(self, table: Table) -> None:
-        if not self.json:
-            self.console().print(table)
+        """A table, its heads and title in the reader's language."""
+        if self.json:
+            return
+        for column in table.columns:
+            if isinstance(column.header, str):
+                column.header = "\n".join(map(translate, column.header.split("\n")))
+        if isinstance(table.title, str):
+            table.title = translate(table.title)
+        self.console().print(table)
 
     def note(self, text: str) -> None:
         """Something worth knowing once; not part of the answer."""
         if not (self.json or self.quiet):
-            self.console(err=True).print(f"• {translate(text)}", style="dim", markup=False)
+            console = self.console(err=True)
+            console.print(hanging(console, "• ", translate(text)), style="dim", markup=False)
 
     def error(self, error: OpenR1Error) -> None:
         """What is wrong, where, and what to do."""
@@ -66,13 +99,28 @@ class Printer:
             label, style = ("Stopped", "bold yellow") if stopped else ("Error", "bold red")
             console.print(translate(label), style=style, end="")
             console.print(f": {translate(problem.what)}", markup=False, soft_wrap=True)
-            if problem.where:
-                console.print(f"  at  {translate(problem.where)}", markup=False, soft_wrap=True)
-            if problem.fix:
-                console.print(f"  do  {translate(problem.fix)}", markup=False, soft_wrap=True)
+            lines = [("at", problem.where), ("do", problem.fix)]
             for edit in getattr(problem, "edits", ())[1:]:
                 enough = "or" if edit.suffices else "helps"
-                console.print(f"  {enough:<5} {edit.flags}  ({edit.words})", markup=False, soft_wrap=True)
+                lines.append((enough, f"{edit.flags}  ({translate(edit.words)})"))
             if getattr(problem, "edits", ()) and problem.code == 4:
-                console.print("  or    --fit applies the first that suffices; --force starts all the same")
+                lines.append(("or", "--fit applies the first that suffices; --force starts all the same"))
+            for label, text in lines:
+                if text:
+                    # Not wrapped: what is to be done is often a command to copy.
+                    shown = f"  {translate(label):<3} {translate(text)}"
+                    console.print(shown, markup=False, soft_wrap=True)
         sys.stderr.flush()
+
+
+def hanging(console: Console, head: str, text: str) -> str:
+    """`head` and `text` on lines of the console's width, those after the first indented as far as the head."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    indent = cell_len(head)
+    room = console.width - indent
+    if room < ROOM or cell_len(text) <= room or "\n" in text:
+        return head + text
+    lines = [line.plain.rstrip() for line in Text(text).wrap(console, room)]
+    return f"\n{' ' * indent}".join([head + lines[0], *lines[1:]])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from openr1.cli.printer import Printer
 from openr1.cli.words import duration, gib
+from openr1.language import translate
 
 if TYPE_CHECKING:
     from openr1.services.rehearse import Rehearsal
@@ -14,21 +15,19 @@ if TYPE_CHECKING:
 def show(printer: Printer, found: Rehearsal) -> None:
     """The rehearsal in a few lines."""
     phases = ", ".join(f"{name} {gib(size)}" for name, size in found.predicted_bytes.items())
-    printer.text(f"peak        {gib(found.peak_bytes)} of {gib(found.capacity_bytes)}")
-    printer.text(f"  predicted {phases or 'not known'}", style="dim")
+    printer.field("peak", f"{gib(found.peak_bytes)} / {gib(found.capacity_bytes)}")
+    printer.field("predicted", phases or translate("not known"), indent=2, width=10, style="dim")
     if found.step_seconds is not None:
         said = found.predicted_step_seconds
         predicted = "not predicted" if said is None else f"predicted {said:.3g} s"
-        printer.text(f"step        {found.step_seconds:.3g} s at full length ({predicted})")
+        printer.field("step", translate(f"{found.step_seconds:.3g} s at full length ({predicted})"))
     if found.run_seconds is not None:
-        printer.text(f"whole run   {duration(found.run_seconds)} at most, {found.steps} steps")
-    printer.text(
-        f"disk        {gib(found.checkpoint_bytes)} a checkpoint, {gib(found.disk_bytes)} in all, "
-        f"{gib(found.disk_free_bytes)} free"
-    )
+        printer.field("whole run", translate(f"{duration(found.run_seconds)} at most, {found.steps} steps"))
+    each, whole, free = map(gib, (found.checkpoint_bytes, found.disk_bytes, found.disk_free_bytes))
+    printer.field("disk", translate(f"{each} a checkpoint, {whole} in all, {free} free"))
     if found.temperatures_c:
-        printer.text(f"GPU         {max(found.temperatures_c)} °C at the end")
+        printer.field("GPU", translate(f"{max(found.temperatures_c)} °C at the end"))
     if found.problem:
-        printer.text(f"no go: {found.problem}", style="bold yellow")
+        printer.say(f"no go: {found.problem}", style="bold yellow")
     else:
-        printer.text(f"go (rehearsed in {duration(found.seconds)})", style="bold green")
+        printer.say(f"go (rehearsed in {duration(found.seconds)})", style="bold green")

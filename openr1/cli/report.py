@@ -11,6 +11,7 @@ from openr1.cli.common import Debug, Json, Quiet, guarded
 EXAMPLES = """Examples:
 
 \b
+  openr1 report                                  the newest run
   openr1 report tiny-cpu-1234abcd                a summary here, and report.html in the run's folder
   openr1 report runs/a/grpo runs/b/grpo          two runs side by side, in compare-grpo.html
   openr1 report tiny-cpu-1234abcd --json         scores and health, for a program
@@ -21,7 +22,14 @@ The page opens from disk and loads nothing. Every run leaves one behind; OPENR1_
 
 @guarded
 def command(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run or pipeline: its folder or name.")],
+    run: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Argument(
+            metavar="RUN",
+            help="A run or pipeline: its folder or name (default: the newest).",
+            show_default=False,
+        ),
+    ] = None,
     other: Annotated[
         Optional[str],  # noqa: UP045
         typer.Argument(metavar="RUN", help="A second one, to compare with.", show_default=False),
@@ -41,5 +49,9 @@ def command(
     from openr1.services import report as service
 
     path = Path(out) if out else None
+    if run is None:
+        from openr1.cli.common import newest_run
+
+        run = newest_run(json=json, quiet=quiet)
     found = service.report(run, path) if other is None else service.compare(run, other, path)
     report_view.show(found, json=json, quiet=quiet)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from openr1.cli.printer import Printer
 from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, harmless, percent, short
+from openr1.language import translate
 from openr1.runs.health import Finding
 from openr1.runs.listing import Entry
 from openr1.runs.report import page
@@ -39,7 +39,7 @@ def show(found: Report, *, json: bool, quiet: bool) -> None:
     if len(found.sides) == 2:
         _differences(printer, found)
     _pairs(printer, found.pairs)
-    printer.text(f"report: {found.path}")
+    printer.field("report:", str(found.path), width=8)
 
 
 def whole_scores(entry: Entry) -> list[dict[str, Any]]:
@@ -108,13 +108,15 @@ def sparkline(curve: Curve, width: int = WIDTH) -> str:
 def _health(printer: Printer, findings: Sequence[Finding]) -> None:
     for found in findings:
         style = "yellow" if found.rule.level == "warning" else "dim"
-        printer.text(f"    {found.rule.title} ({found.when})", style=style)
-        for label, text in (("seen", harmless(found.seen)), ("do", found.rule.advice)):
-            head = f"      {label:<5} "
-            width = max(40, printer.console().width)
-            printer.text(textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head)))
+        printer.text(f"    {translate(found.rule.title)} ({translate(found.when)})", style=style)
+        for label, text in (
+            ("seen", found.seen),
+            ("expected", found.rule.expected),
+            ("do", found.rule.advice),
+        ):
+            printer.field(label, harmless(translate(text)), indent=6, width=9)
     if not any(f.rule.level == "warning" for f in findings):
-        printer.text("    nothing unusual in the metrics", style="green")
+        printer.say("    nothing unusual in the metrics", style="green")
 
 
 def _differences(printer: Printer, found: Report) -> None:
@@ -130,7 +132,7 @@ def _differences(printer: Printer, found: Report) -> None:
 
 def _pairs(printer: Printer, pairs: Sequence[Pair]) -> None:
     if pairs:
-        printer.text("compared problem by problem", style="bold")
+        printer.say("compared problem by problem", style="bold")
     for pair in pairs:
         who = harmless(f"{pair.where}: {pair.second} against {pair.first}")
         if pair.why_not:

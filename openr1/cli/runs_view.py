@@ -26,7 +26,7 @@ def show_list(found: Sequence[Listed], root: Path, *, json: bool) -> None:
         printer.data({"root": str(root), "runs": [listed.as_dict() for listed in found]})
         return
     if not found:
-        printer.text(f"no runs in {root}; openr1 pipeline tiny-cpu makes one")
+        printer.say(f"no runs in {root}; openr1 pipeline tiny-cpu makes one")
         return
     from rich.table import Table
     from rich.text import Text
@@ -53,9 +53,9 @@ def _unfinished(printer: Printer, found: Sequence[Listed]) -> None:
     waiting = [listed for listed in found if listed.command]
     if waiting:
         printer.text()
-        printer.text("unfinished; continue with", style="bold")
+        printer.say("unfinished; continue with", style="bold")
         for listed in waiting:
-            printer.text(f"  {harmless(listed.command or '')}")
+            printer.command(f"  {harmless(listed.command or '')}")
     for listed in found:
         if listed.entry.problem:
             printer.note(harmless(f"{listed.entry.name}: {listed.entry.problem}"))
@@ -125,7 +125,7 @@ def _run(printer: Printer, run: Entry) -> None:
 
 
 def _line(printer: Printer, label: str, text: str) -> None:
-    printer.text(f"  {harmless(label)[:12]:<12} {harmless(text)}")
+    printer.field(harmless(label)[:12], harmless(text), indent=2, width=13)
 
 
 def ask(removal: Removal, *, yes: bool, json: bool) -> None:

@@ -11,7 +11,8 @@ from openr1.cli.common import Debug, Json, guarded
 EXAMPLES = """Examples:
 
 \b
-  openr1 samples runs/eval-1234abcd               the first five
+  openr1 samples                                  of the newest run: the last model's first five
+  openr1 samples runs/eval-1234abcd --of base     another model's
   openr1 samples runs/eval-1234abcd --wrong       what was not right
   openr1 samples RUN --verdict truncated -n 1 --full
   openr1 samples RUN --row 17                     all answers to one problem
@@ -22,7 +23,12 @@ Number = Optional[int]  # noqa: UP045
 
 @guarded
 def command(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name under runs/.")],
+    run: Annotated[
+        Text,
+        typer.Argument(
+            metavar="RUN", help="A run's folder, or its name (default: the newest).", show_default=False
+        ),
+    ] = None,
     wrong: Annotated[bool, typer.Option("--wrong", help="Only those that are not right.")] = False,
     verdict: Annotated[
         Text, typer.Option("--verdict", metavar="V", help="Only one verdict: wrong, truncated, no_answer, …")
@@ -40,5 +46,9 @@ def command(
     from openr1.cli.samples_view import show
     from openr1.services.samples import samples
 
+    if run is None:
+        from openr1.cli.common import newest_run
+
+        run = newest_run(samples=True, json=json)
     found = samples(run, wrong=wrong, verdict=verdict, row=row, contains=of, limit=number)
     show(found, json=json, full=full)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from openr1.cli.printer import Printer
-from openr1.cli.words import harmless_lines, short
+from openr1.cli.words import harmless, harmless_lines, short
+from openr1.language import translate
 from openr1.services.samples import Found, Sample
 
 HEAD, TAIL = 600, 1200  # characters of a long text that are shown without --full
@@ -19,16 +20,19 @@ def show(found: Found, *, json: bool, full: bool) -> None:
             {
                 "samples": [asdict(sample) for sample in found.samples],
                 "matching": found.matching,
+                "total": found.total,
                 "verdicts": found.verdicts,
+                "files": found.files,
             }
         )
         return
     for sample in found.samples:
         _sample(printer, sample, full)
-    counted = ", ".join(f"{count:,} {name}" for name, count in found.verdicts.items())
-    printer.text(
-        f"{len(found.samples)} of {found.matching:,} shown" + (f"; in all {counted}" if counted else "")
-    )
+    asked = f" that match, of {found.total:,}" if found.matching != found.total else ""
+    printer.say(f"{len(found.samples)} shown of {found.matching:,}{asked}")
+    for name, verdicts in found.files.items():
+        counted = ", ".join(f"{count:,} {translate(verdict)}" for verdict, count in verdicts.items())
+        printer.text(f"  {harmless(name)}: {sum(verdicts.values()):,} = {counted}", style="dim")
 
 
 def _sample(printer: Printer, sample: Sample, full: bool) -> None:
@@ -36,16 +40,18 @@ def _sample(printer: Printer, sample: Sample, full: bool) -> None:
     said = [f"{sample.tokens:,} tokens"] if sample.tokens is not None else []
     said += ["cut off"] if sample.finish_reason == "length" else []
     printer.text(f"── {harmless_lines(sample.file)}  {place}  {', '.join(said)}", style="bold")
-    printer.text(f"problem    {_cut(sample.problem, full)}")
+    printer.field("problem", _cut(sample.problem, full), width=11)
     if sample.gold is not None:
-        printer.text(f"gold       {_cut(sample.gold, full)}")
+        printer.field("gold", _cut(sample.gold, full), width=11)
     if sample.verdict is not None:
-        printer.text(f"extracted  {'–' if sample.extracted is None else harmless_lines(sample.extracted)}")
+        extracted = "–" if sample.extracted is None else harmless_lines(sample.extracted)
+        printer.field("extracted", extracted, width=11)
         style = COLOURS.get(sample.verdict, "yellow")
-        printer.text(f"verdict    {sample.verdict} ({harmless_lines(sample.reason or '')})", style=style)
+        said = f"{sample.verdict} ({harmless_lines(sample.reason or '')})"
+        printer.field("verdict", said, width=11, style=style)
     if sample.scores:
         shown = "  ".join(f"{k} {short(v)}" for k, v in sample.scores.items() if isinstance(v, (int, float)))
-        printer.text(f"rewards    {shown}")
+        printer.field("rewards", shown, width=11)
     printer.text(_cut(sample.text, full))
     printer.text()
 

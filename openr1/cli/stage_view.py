@@ -11,6 +11,7 @@ from openr1.cli.live import Live
 from openr1.cli.printer import Printer
 from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, short
+from openr1.language import translate
 from openr1.services.prepare import Prepared
 from openr1.services.request import Asked
 from openr1.services.stage import Outcome, execute, rehearse
@@ -55,13 +56,13 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     for notice in prepared.notices:
         printer.note(notice)
     printer.text(f"{resolved.recipe} · {resolved.name} ({resolved.stage})", style="bold")
-    printer.text(f"run folder  {prepared.run.path}  ({_state(prepared)})")
-    printer.text(f"machine     {_machine(plan['machine'])}")
+    printer.field("run folder", f"{prepared.run.path}  ({translate(_state(prepared))})")
+    printer.field("machine", _machine(plan["machine"]))
     for key, label in (("processes", "processes"), ("sharding", "sharding")):
         if key in plan:
-            printer.text(f"{label:<12}{plan[key]}  ({plan.get(f'{key}_reason', '')})")
+            printer.field(label, f"{plan[key]}  ({plan.get(f'{key}_reason', '')})")
     if plan.get("memory_reason"):
-        printer.text(f"memory      {_memory(plan)}")
+        printer.field("memory", _memory(plan))
     printer.text()
     table = Table(box=None, pad_edge=False)
     table.add_column("key", no_wrap=True)
@@ -75,15 +76,16 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
             table.add_row(key, _value(setting.value), str(setting.origin))
     printer.table(table)
     printer.text()
-    printer.text(f"{len(defaults)} values at their defaults", style="bold")
+    printer.say(f"{len(defaults)} values at their defaults", style="bold")
     printer.text("  ".join(defaults), style="dim")
     printer.text()
-    printer.text("would run", style="bold")
-    printer.text(f"  {prepared.command}")
+    printer.say("would run", style="bold")
+    printer.command(f"  {prepared.command}")
     if int(plan.get("processes") or 1) > 1 or plan.get("vllm_gpus"):
         printer.text(f"  {_processes(plan)}", style="dim")
-    printer.text("would write", style="bold")
-    printer.text(f"  {prepared.run.path}/  {_written(resolved.stage)}")
+    printer.say("would write", style="bold")
+    printer.text(f"  {prepared.run.path}/")
+    printer.text(f"    {_written(resolved.stage)}")
 
 
 def _processes(plan: dict[str, Any]) -> str:
@@ -126,9 +128,9 @@ def _memory(plan: dict[str, Any]) -> str:
 
     memory = plan.get("memory")
     if not memory:
-        return f"not known ({plan['memory_reason']})"
+        return translate(f"not known ({plan['memory_reason']})")
     phase, size = max(((name, sum(terms.values())) for name, terms in memory.items()), key=lambda p: p[1])
-    return f"{gib(size)} at most ({phase}), of {gib(plan.get('capacity_bytes'))}"
+    return translate(f"{gib(size)} at most ({phase}), of {gib(plan.get('capacity_bytes'))}")
 
 
 def _value(value: Any) -> str:
@@ -141,7 +143,7 @@ def _value(value: Any) -> str:
 def show_outcome(printer: Printer, outcome: Outcome) -> None:
     """The end of a run, in a few lines."""
     if outcome.was_finished:
-        printer.text(f"finished earlier; --fresh starts over. Run folder: {outcome.prepared.run.path}")
+        printer.say(f"finished earlier; --fresh starts over. Run folder: {outcome.prepared.run.path}")
     if "scores" in outcome.result:
         show_scores(printer, outcome.result["scores"])
     elif "file" in outcome.result:
@@ -151,6 +153,6 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
     else:
         last = outcome.result.get("last", {})
         shown = ", ".join(f"{key} {short(value)}" for key, value in last.items() if value is not None)
-        printer.text(f"{outcome.result.get('steps')} steps in {duration(outcome.seconds)}: {shown}")
-        printer.text(f"model: {outcome.prepared.run.model}")
-        printer.text(f"next:  openr1 eval TASK --model {outcome.prepared.run.path}", style="dim")
+        printer.say(f"{outcome.result.get('steps')} steps in {duration(outcome.seconds)}: {shown}")
+        printer.field("model:", str(outcome.prepared.run.model), width=7)
+        printer.command(f"{translate('next:')}  openr1 eval TASK --model {outcome.prepared.run.path}", "dim")

@@ -38,7 +38,7 @@ class Recipe:
     sections: tuple[Section, ...] = ()
 
     def place(self, line: int) -> str:
-        """`file:line`, the file as seen from the current folder where it lies below."""
+        """`file:line`, the file as seen from the current folder where it lies below; a shipped one by name."""
         return f"{_shown(self.path)}:{line}"
 
     def of_stage(self, stage: str) -> list[Section]:
@@ -57,7 +57,9 @@ def _shown(path: Path | None) -> str:
     try:
         return str(path.resolve().relative_to(Path.cwd())) if path else "recipe"
     except ValueError:
-        return str(path)
+        assert path is not None
+        is_shipped = any(folder.resolve() in path.resolve().parents for folder in SHIPPED)
+        return path.name if is_shipped else str(path)
 
 
 def shipped() -> dict[str, Path]:

@@ -201,6 +201,27 @@ def find(name: str, root: Path | None = None) -> Entry:
     )
 
 
+def newest(*, samples: bool = False, root: Path | None = None) -> Entry:
+    """What was run last.
+
+    Args:
+        samples: of what holds samples.
+
+    Raises:
+        UsageError: there is nothing.
+    """
+    root = root or runs_root()
+    for found in scan(root):
+        if not samples or any(_has_samples(run.path) for run in found.runs):
+            return found
+    what = "no run holds samples" if samples else "no run is here"
+    raise UsageError(what, where=str(root), fix="openr1 pipeline tiny-cpu makes one; or name a run's folder")
+
+
+def _has_samples(path: Path) -> bool:
+    return any((path / "samples").glob("*.jsonl")) or (path / "samples.jsonl").is_file()
+
+
 def size(path: Path) -> int:
     """Bytes of the files in a folder; links are not followed. What vanishes meanwhile counts as nothing."""
     total = 0

@@ -126,8 +126,20 @@ def prepare_eval(
         "estimate": [{"model": model.label, **e.as_dict()} for model, e in estimates],
     }
     prepared = prepare_section(resolved, run, machine, asked, extra_plan=listed)
-    notices = list(dict.fromkeys(e.words() for _, e in estimates)) if run.state != "finished" else []
+    notices = _said([e for _, e in estimates]) if run.state != "finished" else []
     return replace(prepared, notices=(*prepared.notices, *notices))
+
+
+def _said(estimates: Sequence[Estimate]) -> list[str]:
+    """One sentence per task: that of the model of which most is known, for all of them."""
+    tasks: dict[str, list[Estimate]] = {}
+    for one in estimates:
+        tasks.setdefault(one.task, []).append(one)
+    said = []
+    for of_task in tasks.values():
+        words = min(of_task, key=lambda e: (e.hours is None, e.tokens is None)).words()
+        said.append(words if len(of_task) == 1 else f"{len(of_task)} models, each: {words}")
+    return said
 
 
 def _estimates(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from openr1.errors import ComponentFailed, EnvironmentProblem, UsageError
+from openr1.errors import ComponentFailed, EnvironmentProblem, OpenR1Error, RecipeError, UsageError
 from openr1.hardware import Machine, detect, forced_profile, simulate
 from openr1.hardware.doctor import Check, Intent, check
 from openr1.hardware.facts import to_plain
@@ -41,6 +41,8 @@ class Planning:
     section: str
     plan: Plan | None
     refused: PlanDoesNotFit | None = None
+    problem: OpenR1Error | None = None
+    """What about the section cannot work here at all, whatever the memory."""
 
     @property
     def memory(self) -> dict[str, dict[str, int]] | None:
@@ -55,6 +57,7 @@ class Planning:
             "section": self.section,
             "plan": None if self.plan is None else self.plan.as_dict(),
             "refused": None if self.refused is None else self.refused.as_dict(),
+            "problem": None if self.problem is None else self.problem.as_dict(),
         }
 
 
@@ -152,6 +155,8 @@ def _planned(section: Section, machine: Machine, gpus: int | None) -> Planning:
         return Planning(section.name, done)
     except PlanDoesNotFit as refused:
         return Planning(section.name, None, refused)
+    except RecipeError as problem:
+        return Planning(section.name, None, problem=problem)
 
 
 def intent_of(sections: Sequence[Section], run_dir: Path | None = None) -> Intent:

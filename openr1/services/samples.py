@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from openr1.config.names import nearest
-from openr1.errors import UsageError
+from openr1.errors import OpenR1Error, UsageError
+from openr1.runs import manifest
 from openr1.runs.files import read_lines
 from openr1.runs.folder import runs_root
+from openr1.runs.listing import entry
 
 VERDICTS = ("right", "wrong", "no_answer", "truncated", "gold_unparsable", "timeout", "error")
+NOT_JUDGED = "not judged"
 LEDGERS = ("ledger.jsonl",)
 
 
@@ -47,7 +50,20 @@ class Found:
 
     samples: list[Sample]
     matching: int
-    verdicts: dict[str, int]
+    files: dict[str, dict[str, int]]
+    """File -> verdict -> count, of all its samples; what was not graded counts as `not judged`."""
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """Verdict -> count over all files; adds up to `total`."""
+        counted: Counter[str] = Counter()
+        for of_file in self.files.values():
+            counted.update(of_file)
+        return dict(counted.most_common())
+
+    @property
+    def total(self) -> int:
+        return sum(self.verdicts.values())
 
 
 def samples(
@@ -88,30 +104,46 @@ def samples(
             fix="eval, generate and grpo runs keep samples; name one of theirs",
         )
     chosen: list[Sample] = []
-    matching, verdicts = 0, Counter[str]()
+    matching = 0
+    counts: dict[str, Counter[str]] = {}
     for file in files:
+        counted = counts.setdefault(str(file.relative_to(folder)), Counter())
         for sample in _read(folder, file):
             if row is not None and sample.row != row:
                 continue
-            if sample.verdict:
-                verdicts[sample.verdict] += 1
+            counted[sample.verdict or NOT_JUDGED] += 1
             if (wrong and sample.verdict in ("right", None)) or (verdict and sample.verdict != verdict):
                 continue
             matching += 1
             if len(chosen) < limit:
                 chosen.append(sample)
-    return Found(chosen, matching, dict(verdicts.most_common()))
+    return Found(chosen, matching, {name: dict(c.most_common()) for name, c in counts.items() if c})
 
 
 def sample_files(folder: Path) -> list[Path]:
-    """Files of samples in a run, or in the sections of a pipeline."""
-    places = [folder, *sorted(p for p in folder.iterdir() if (p / "manifest.json").exists())]
+    """Files of samples in a run, or in the sections of a pipeline: what came last first, so that a reader meets
+    the trained model before the one it began as."""
+    found = entry(folder)
+    places = [folder] if found is None else [run.path for run in reversed(found.runs)]
     return [
         file
         for place in places
-        for file in [*sorted((place / "samples").glob("*.jsonl")), place / "samples.jsonl"]
+        for file in [*_by_age(place), place / "samples.jsonl"]
         if file.is_file() and file.name not in LEDGERS
     ]
+
+
+def _by_age(run: Path) -> list[Path]:
+    """The files of `samples/`: those of an evaluation in its order, the last model first; then the others."""
+    files = sorted((run / "samples").glob("*.jsonl"))
+    try:
+        result = (manifest.read(run) or {}).get("result")
+    except OpenR1Error:
+        result = None
+    scores = result.get("scores") if isinstance(result, dict) else None
+    listed = [str(s.get("samples_file")) for s in scores or () if isinstance(s, dict)]
+    names = [Path(name).name for name in reversed(listed)]
+    return sorted(files, key=lambda f: names.index(f.name) if f.name in names else len(names))
 
 
 def _folder(run: str) -> Path:
