@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ VERDICT = {True: ("fits", "green"), False: ("does not fit", "yellow"), None: ("n
 
 
 def show_list(entries: list[Entry], machine: Machine, *, json: bool) -> None:
-    """The shipped recipes, one paragraph each."""
+    """The shipped recipes, a line each: what needs least first."""
     printer = Printer(json=json)
     if json:
         printer.data([entry.as_dict() for entry in entries])
@@ -29,30 +28,37 @@ def show_list(entries: list[Entry], machine: Machine, *, json: bool) -> None:
     counted = Counter(str(gpu.name.value) for gpu in machine.gpus)
     cards = ", ".join(f"{count} × {name}" for name, count in counted.items()) or "no GPU"
     printer.text(f"for this machine: profile {machine.profile.value}, {cards}", style="dim")
-    for entry in entries:
-        printer.text()
-        printer.text(entry.name, style="bold")
-        printer.text(f"  {entry.header.what}")
-        printer.table(_facts(entry))
     printer.text()
-    printer.text("openr1 configs show NAME prints one, openr1 configs cp NAME copies it;", style="dim")
-    printer.text("openr1 hw-profile --for NAME shows a section's memory by cause", style="dim")
+    printer.table(_lines(entries))
+    printer.text()
+    printer.text(
+        "openr1 configs show NAME prints one and says what it does and how it is started;", style="dim"
+    )
+    printer.text(
+        "openr1 configs cp NAME copies it; openr1 hw-profile --for NAME shows its memory", style="dim"
+    )
 
 
-def _facts(entry: Entry) -> Table:
-    """What a recipe needs, how it is started and which of its sections fit, as two columns."""
+def _lines(entries: list[Entry]) -> Table:
+    """Name, what it needs, and whether it fits here; sections are named where not all of them fit."""
     from rich.table import Table
 
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
-    table.add_column(no_wrap=True, min_width=8)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for label, text in (("needs", entry.header.needs), ("start", entry.header.start)):
-        if text:
-            table.add_row(f"  {label}", escape(re.sub(r" {2,}", "  ", text)))
-    for fit in entry.fits:
-        word, style = VERDICT[fit.fits]
-        table.add_row(f"  {fit.section}", f"[{style}]{word}[/]: {escape(fit.words)}")
+    for entry in entries:
+        table.add_row(entry.name, escape(entry.header.needs_shortly), _here(entry))
     return table
+
+
+def _here(entry: Entry) -> str:
+    worst = next((v for v in (False, None) if any(fit.fits is v for fit in entry.fits)), True)
+    sections = [fit.section for fit in entry.fits if fit.fits is worst]
+    word, style = VERDICT[worst]
+    if len(sections) < len(entry.fits):
+        word = f"{', '.join(sections)} {word if len(sections) == 1 else word.replace('does', 'do')}"
+    return f"[{style}]{escape(word)}[/]"
 
 
 def show_file(path: Path, text: str, *, json: bool) -> None:

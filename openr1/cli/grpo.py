@@ -36,6 +36,7 @@ EXAMPLES = """Examples:
   openr1 grpo tiny-cpu                           the grpo section; starts from the recipe's sft result
   openr1 grpo my.yaml --num_generations 16       override any key of the recipe
   openr1 grpo my.yaml --dry-run --json           the resolved plan, for a program
+  openr1 grpo my.yaml --show-samples 3           prompts as the model will see them, with their gold answers
   openr1 grpo my.yaml --check-rewards 50         golds, columns, template and rewards, before training
   openr1 grpo my.yaml --slurm --dry-run          the job's script; --slurm --help lists its options
   openr1 grpo --model_name_or_path MODEL --dataset_name problems.jsonl
@@ -90,6 +91,12 @@ def command(
         rehearse=rehearse,
         renamed=SHORT,
     )
+    shown, asked = take(asked, "show_samples")
+    if shown is not None:
+        from openr1.cli import rows_view
+
+        rows_view.run("grpo", with_recipe(plain, asked), shown, json=json, quiet=quiet)
+        return
     rows, asked = take(asked, "check_rewards")
     if rows is not None:
         from openr1.cli import rewards_view

@@ -13,12 +13,14 @@ from openr1.services.request import Asked
 OPEN, CLOSE = "⟦", "⟧"
 
 
-def run(asked: Asked, count: Any, *, json: bool, quiet: bool) -> None:
+def run(stage: str, asked: Asked, count: Any, *, json: bool, quiet: bool) -> None:
     printer = Printer(json=json, quiet=quiet)
     with Live(printer, "samples") as live:
-        found = show_samples.samples(asked, live.listen, count)
+        found = show_samples.samples(stage, asked, live.listen, count)
     if json:
         printer.data(found)
+    elif stage == "grpo":
+        show_prompts(printer, found)
     else:
         show(printer, found)
 
@@ -42,3 +44,18 @@ def show(printer: Printer, found: dict[str, Any]) -> None:
             else:
                 text.append(f"{OPEN}{harmless_lines(piece['text'])}{CLOSE}", style="dim")
         printer.console().print(text, soft_wrap=True)
+
+
+def show_prompts(printer: Printer, found: dict[str, Any]) -> None:
+    """Every prompt up to where the completion begins, and the gold answer beside it."""
+    from rich.text import Text
+
+    shortest, middle, longest = found["tokens"]
+    printer.text("prompts as the model sees them; the completion begins at ▌, and it alone is learnt from")
+    printer.text(f"tokens per prompt: {shortest:,} to {longest:,}, half have {middle:,} or fewer")
+    for sample in found["samples"]:
+        printer.text()
+        printer.text(f"row {sample['row']:,}: {sample['tokens']:,} tokens", style="bold")
+        printer.console().print(Text(f"{harmless_lines(sample['text'])}▌"), soft_wrap=True)
+        if sample["gold"] is not None:
+            printer.console().print(Text(f"gold: {harmless_lines(str(sample['gold']))}", style="dim"))

@@ -94,6 +94,6 @@ def command(
     if count is not None:
         from openr1.cli import rows_view
 
-        rows_view.run(with_recipe(plain, asked), count, json=json, quiet=quiet)
+        rows_view.run("sft", with_recipe(plain, asked), count, json=json, quiet=quiet)
         return
     run_stage(sft, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

@@ -18,6 +18,21 @@ class Header:
     start: str = ""
     gives: str = ""
 
+    @property
+    def gpu_gb(self) -> int:
+        """GPU memory that `needs` names, over all cards and nodes, in GB; 0 for what a CPU does."""
+        nodes = re.search(r"(\d+) nodes? of", self.needs)
+        cards = re.search(r"(\d+) GPUs? of", self.needs)
+        memory = re.search(r"(\d+) GB", self.needs)
+        if memory is None or "CPU" in self.needs:
+            return 0
+        return int(nodes[1] if nodes else 1) * int(cards[1] if cards else 1) * int(memory[1])
+
+    @property
+    def needs_shortly(self) -> str:
+        """`needs` up to its first aside."""
+        return re.split(r" as |[,;(]", self.needs)[0].strip()
+
 
 def header_of(path: Path) -> Header:
     """The words at the top of a recipe file.

@@ -37,6 +37,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def explain_unknown(key: str, stage: str | None) -> str:
     """What to do about a key that does not exist here: renamed, misplaced, mistyped, or none of them."""
     known = keys_of(stage) if stage else all_keys()
+    if key.startswith("no_") and key.removeprefix("no_") in known:
+        positive = key.removeprefix("no_")
+        return f"switch it off with `--{positive} false`, or `{positive}: false` in the recipe"
     elsewhere = [s for s in STAGES if s != stage and key in keys_of(s)]
     if elsewhere:
         return f"`{key}` belongs to {' and '.join(elsewhere)} sections; move it there"

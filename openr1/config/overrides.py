@@ -68,5 +68,6 @@ def _is_switch(key: str) -> bool:
 
     if key in SWITCHES:
         return True
+    key = key.removeprefix("no_")  # is refused, with the right spelling; the next word is not its value
     kinds = [fields_of(stage)[key].kinds for stage in TRAINING_STAGES if key in fields_of(stage)]
     return bool(kinds) and all(set(k) <= {"bool", "none"} for k in kinds)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openr1.config.catalogue import TRAINING_STAGES
-from openr1.config.legacy import Translation, translate
+from openr1.config.legacy import Translation, generate_command, translate
+from openr1.config.legacy.rules import GONE
 from openr1.config.names import all_keys, explain_unknown, keys_of
 from openr1.config.schema import STAGES
-from openr1.config.yaml_file import Loaded, load
+from openr1.config.yaml_file import Loaded, load, plain
 from openr1.errors import RecipeError, RecipeErrors, UsageError
 
 SHIPPED = (Path(__file__).parents[2] / "configs", Path(__file__).parents[1] / "_recipes")
@@ -170,6 +171,8 @@ def _flat(path: Path, values: dict[str, Loaded], command: str) -> Section:
             where=str(path),
             fix=f"openr1 {stage} {path}   or give it sections: openr1 configs migrate {path}",
         )
+    if command not in TRAINING_STAGES:
+        _refuse_training_file(path, values, command)
     other = {"sft": "grpo", "grpo": "sft"}.get(command)
     if other:
         # A file of the wrong kind is told by keys only the other stage has, not by those in neither.
@@ -183,6 +186,29 @@ def _flat(path: Path, values: dict[str, Loaded], command: str) -> Section:
             )
     old = translate(values, command, keys_of(command)) if command in TRAINING_STAGES else None
     return Section(command, command, old.values if old else values, 1, old)
+
+
+def _refuse_training_file(path: Path, values: dict[str, Loaded], command: str) -> None:
+    """A flat file for training, given to `openr1 eval` or `openr1 generate`: what it is, and what it is for.
+
+    Raises:
+        RecipeError: most of its keys are training's, today's or those of 2025.
+    """
+    training = keys_of("sft") | keys_of("grpo") | set(GONE)
+    only_training = [key for key in values if key in training - keys_of(command)]
+    only_this = [key for key in values if key in keys_of(command) - training]
+    if len(only_training) <= len(only_this):
+        return
+    stage = _stage_of(values)
+    filters = generate_command({key: plain(loaded) for key, loaded in values.items()})
+    if filters:
+        what, fix = "this is a flat file that filters a dataset by pass rate", filters
+    else:
+        keys = ", ".join(f"`{key}`" for key in only_training[:3])
+        what = f"this is a flat file for training, openr1 {stage} (it sets {keys})"
+        then = "eval TASK" if command == "eval" else "generate --dataset_name DATASET"
+        fix = f"openr1 {stage} {path}   trains with it; then: openr1 {then} --model_name_or_path RUN"
+    raise RecipeError(what, where=f"{path}:{values[only_training[0]].line}", fix=fix)
 
 
 def _check_keys(

@@ -21,6 +21,7 @@ from openr1.config.names import explain_unknown, keys_of, nearest
 from openr1.config.origins import Origin, Setting
 from openr1.config.recipe import Recipe, Section
 from openr1.config.schema import check_own, own_defaults, own_fields
+from openr1.config.values import contradictions, unusable
 from openr1.config.yaml_file import Loaded, plain
 from openr1.errors import RecipeError, RecipeErrors
 
@@ -110,12 +111,24 @@ def resolve(
     asked, notices, problems = _collect(recipe, section, overrides or {}, environ or os.environ)
     typed, wrong = _typed(section.stage, asked)
     for key, reason in wrong.items():
-        problems.append(RecipeError(f"`{key}` {reason}", where=asked[key][1].detail))
+        fix = _mend(section.stage, key)
+        problems.append(RecipeError(f"`{key}` {reason}", where=asked[key][1].detail, fix=fix))
     if problems:
         raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
     settings = defaults_of(section.stage)
     settings.update({key: Setting(value, asked[key][1]) for key, value in typed.items()})
     return Resolved(recipe.name, section.name, section.stage, settings, tuple(notices))
+
+
+def _mend(stage: str, key: str) -> str:
+    """What to write instead of a wrong value: the default as an example, and where more is said."""
+    if key in SECRET:
+        return "leave it out: hf auth login, or export HF_TOKEN"
+    default = defaults_of(stage)[key].value
+    if default is None or default == "" or default == []:
+        return f"openr1 configs explain {key}"
+    text = json.dumps(default, ensure_ascii=False) if isinstance(default, (list, dict, bool)) else default
+    return f"for example `{key}: {text}`, the default; more: openr1 configs explain {key}"
 
 
 def defaults_of(stage: str) -> dict[str, Setting]:
@@ -191,9 +204,11 @@ def _typed(stage: str, asked: _Asked) -> tuple[dict[str, Any], dict[str, str]]:
         except ValueError as error:
             wrong[key] = str(error)
             continue
-        reason = out_of_bounds(key, typed[key])
+        reason = out_of_bounds(key, typed[key]) or unusable(key, typed[key])
         if reason:
             wrong[key] = reason
+    if not set(wrong) & {"lr_scheduler_kwargs", "lr_scheduler_type"}:
+        wrong |= contradictions(typed)
     good, bad = check_own(stage, own_values)
     return typed | good, wrong | bad
 

@@ -61,8 +61,9 @@ class Entry:
 
 
 def list_recipes(machine: Machine) -> list[Entry]:
-    """Every shipped recipe, with what it needs and whether it fits this machine."""
-    return [_entry(name, path, machine) for name, path in shipped().items()]
+    """Every shipped recipe, with what it needs and whether it fits this machine; what needs least first."""
+    entries = [_entry(name, path, machine) for name, path in shipped().items()]
+    return sorted(entries, key=lambda entry: (entry.header.gpu_gb, entry.name))
 
 
 def _entry(name: str, path: Path, machine: Machine) -> Entry:

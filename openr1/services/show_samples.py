@@ -1,4 +1,4 @@
-"""`openr1 sft RECIPE --show-samples N`: a look at the rows before training; leaves no run behind."""
+"""`openr1 sft|grpo RECIPE --show-samples N`: a look at the rows before training; leaves no run behind."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from openr1.errors import UsageError
 from openr1.launch import command, supervise
 from openr1.runs import resolved_file
 from openr1.runs.folder import RunFolder
-from openr1.services import sft
+from openr1.services import grpo, sft
 from openr1.services.request import Asked, Listener
 from openr1.services.stage import check_launchable
 
 DEFAULT_SAMPLES = 3
 
 
-def samples(asked: Asked, listen: Listener, count: Any = True) -> dict[str, Any]:
+def samples(stage: str, asked: Asked, listen: Listener, count: Any = True) -> dict[str, Any]:
     """Rows as `openr1.training.show_samples` finds them.
 
     Args:
+        stage: sft or grpo.
         count: how many; True takes three.
 
     Raises:
@@ -33,11 +34,11 @@ def samples(asked: Asked, listen: Listener, count: Any = True) -> dict[str, Any]
             where="the command line",
             fix="--show-samples 3",
         )
-    prepared = sft.prepare(asked)
+    prepared = (sft if stage == "sft" else grpo).prepare(asked)
     check_launchable(prepared)
     with tempfile.TemporaryDirectory(prefix="openr1-show-") as scratch:
         run = RunFolder(Path(scratch))
         resolved_file.write(run.resolved, prepared.resolved, {**prepared.plan, "show_samples": number})
         listen({"event": "section", "prepared": prepared, "state": "finished"})
         listen({"event": "phase", "name": "starting"})
-        return supervise.run(command.local("sft", run.path), run.path / "rank-0.log", listen)
+        return supervise.run(command.local(stage, run.path), run.path / "rank-0.log", listen)

@@ -1,4 +1,4 @@
-"""`openr1 sft RECIPE --show-samples N`: rows as the model will see them, masked ones marked."""
+"""`openr1 sft|grpo RECIPE --show-samples N`: rows as the model will see them, masked tokens marked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from openr1.data.model_source import check_loadable, model_files
 from openr1.data.show import pieces, shown_rows
 from openr1.errors import RecipeError
 from openr1.runs.child import Child
+from openr1.training.grpo import MOST_PROMPTS, rendered
 from openr1.training.run import load_rows
 from openr1.training.sft import prepare
 
@@ -16,6 +17,8 @@ def show(child: Child) -> dict[str, Any]:
     """Prepare the section's rows as training would, and take some of them.
 
     Returns:
+        For GRPO {"samples": [{row, tokens, text, gold}], "tokens": shortest, middle and longest prompt}, the
+        text being the prompt up to where the completion begins; for SFT
         {"samples": [{row, tokens, learnt, kept, pieces}], "lengths": as `data.lengths.lengths_report`}.
         `kept` is how many tokens one sequence holds; the pieces are those tokens.
     """
@@ -23,7 +26,9 @@ def show(child: Child) -> dict[str, Any]:
     child.events.send("phase", name="loading data")
     source = model_files(values["model_name_or_path"], values["seed"], child.run.path)
     check_loadable(source, revision=values["model_revision"], trust_remote_code=values["trust_remote_code"])
-    dataset, held_out, _ = load_rows(child, "sft", values)
+    dataset, held_out, _ = load_rows(child, child.config["stage"], values)
+    if child.config["stage"] == "grpo":
+        return _prompts(values, source, dataset, child.config["plan"]["show_samples"])
     ready = prepare(child, values, source, dataset, held_out)
     if ready.tokenizer is None:
         raise RecipeError(
@@ -48,3 +53,18 @@ def show(child: Child) -> dict[str, Any]:
             }
         )
     return {"samples": samples, "lengths": ready.lengths}
+
+
+def _prompts(values: dict[str, Any], source: str, dataset: Any, count: int) -> dict[str, Any]:
+    """GRPO's rows: the prompt through the chat template, and the gold answer that the rewards will see."""
+    _, lengths = rendered(source, values, dataset.select(shown_rows(len(dataset), MOST_PROMPTS))["prompt"])
+    lengths.sort()
+    places = shown_rows(len(dataset), count)
+    chosen = dataset.select(places)
+    texts, tokens = rendered(source, values, chosen["prompt"])
+    golds = chosen["solution"] if "solution" in dataset.column_names else [None] * len(places)
+    samples = [
+        {"row": place + 1, "tokens": size, "text": text, "gold": gold}
+        for place, size, text, gold in zip(places, tokens, texts, golds, strict=True)
+    ]
+    return {"samples": samples, "tokens": [lengths[0], lengths[len(lengths) // 2], lengths[-1]]}

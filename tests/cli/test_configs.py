@@ -49,8 +49,21 @@ def test_the_list_says_what_fits_where(cli: Cli) -> None:
     assert small["qwen-math-7b-simple-rl"]["grpo"] is False
     assert large["qwen-math-7b-simple-rl"]["grpo"] is True
     assert all(small["tiny-cpu"].values())
-    words = cli("configs", "ls", "--simulate", "RTX 3060").out
-    assert "qwen0.5b-light" in words and "GiB at least" in words and "1 × RTX 3060" in words
+    lines = cli("configs", "ls", "--simulate", "RTX 3060").out.splitlines()
+    assert "1 × RTX 3060" in lines[0]
+    named = [line for line in lines if line.split()[:1] and line.split()[0] in shipped()]
+    assert len(named) == len(shipped()), "a line each"
+    order = [line.split()[0] for line in named]
+    assert order[:3] == ["tiny-cpu", "tiny-cpu-full", "qwen0.5b-light"]
+    assert order[-1] == "deepseek-r1-generate"
+    assert "an RTX 3060 12 GB or better  fits" in named[2]
+    assert "sft, grpo do not fit" in next(line for line in named if "qwen1.5b-instruct" in line)
+
+
+def test_what_a_recipe_needs_is_read_from_its_head() -> None:
+    needed = {name: header_of(path).gpu_gb for name, path in shipped().items()}
+    assert needed["tiny-cpu"] == 0 and needed["qwen0.5b-light"] == 12
+    assert needed["qwen-math-7b-simple-rl"] == 640 and needed["deepseek-r1-generate"] == 1280
 
 
 def test_show_prints_the_file_and_cp_copies_it(cli: Cli) -> None:

@@ -109,7 +109,8 @@ def test_an_anchor_is_a_value_like_any_other(tmp_path: Path) -> None:
     one = resolve(found, found.section("sft"), environ={"HOME": "/"})
     assert one["data_seed"] == 7
     text = (
-        "sft:\n  lr_scheduler_kwargs: &k {min_lr_rate: 1e-1}\nb:\n  stage: sft\n  lr_scheduler_kwargs: *k\n"
+        "lr_scheduler_type: cosine_with_min_lr\nsft:\n  lr_scheduler_kwargs: &k {min_lr_rate: 1e-1}\n"
+        "b:\n  stage: sft\n  lr_scheduler_kwargs: *k\n"
     )
     maps = recipe(tmp_path, text)
     one = resolve(maps, maps.section("b"), environ={"HOME": "/"})

@@ -81,7 +81,8 @@ def test_every_key_is_kept_or_its_fate_is_said(name: str) -> None:
     for key in written - said:
         assert one.settings[key].origin.kind == "recipe", key
     # One line each, with the place, before the line on what is pinned.
-    more = bool(section.old.pins) + section.old.rewarded  # what is pinned; whose values rewards have
+    # What is pinned; whose values rewards have; what a pass-rate file was for.
+    more = bool(section.old.pins) + section.old.rewarded + bool(section.old.generate)
     assert len(one.notices) == 1 + len(section.old.facts) + more
     assert all(
         lines[fact.line - 1].lstrip("- ").startswith(fact.key) for fact in section.old.facts if fact.line
@@ -147,6 +148,9 @@ def test_the_newest_key_dates_a_file(tmp_path: Path) -> None:
         ("vllm_device: auto\n", "TRL 2025-02"),
         ("vllm_device: auto\nloss_type: grpo\n", "TRL 2025-07"),
         ("num_processes: 3\n", "open-r1 2025-02"),
+        ("max_prompt_length: 128\n", "TRL 2025-07"),
+        ("max_prompt_length: 128\nglobal_batch_size: 8\n", None),  # openr1's own key
+        ("max_prompt_length: 128\nvllm_device: auto\n", "TRL 2025-02"),
         ("torch_dtype: auto\nhub_model_id: me/My-Open-R1-Model\n", "open-r1 2025-07"),
     ):
         section, one = flat(tmp_path, base + text, "grpo")
@@ -173,6 +177,8 @@ def test_the_newest_key_dates_a_file(tmp_path: Path) -> None:
         ("overwrite_output_dir: true\npacking_strategy: ffd", "packing_strategy", "bfd"),
         ("overwrite_output_dir: true\npacking_strategy: bfd-requeue", "packing_strategy", "bfd_split"),
         ("overwrite_output_dir: true\nsystem_prompt: Be brief.", "system_prompt", None),
+        ("overwrite_output_dir: true\npacking: true", "packing_strategy", "wrapped"),
+        ("max_length: 9\noverwrite_output_dir: true\npacking: true", "packing_strategy", "wrapped"),
     ],
 )
 def test_one_key(tmp_path: Path, line: str, key: str, value: object) -> None:

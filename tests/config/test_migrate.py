@@ -61,7 +61,7 @@ chat_template: |
 save_strategy: 'no'
 run_name: 'yes'
 dataset_name: "007"
-lr_scheduler_kwargs: {min_lr_rate: 1e-1, "a b": ['x: y', null, true]}
+model_init_kwargs: {min_lr_rate: 1e-1, "a b": ['x: y', null, true]}
 hub_token: hf_secret
 env: {WANDB_API_KEY: secret}
 learning_rate: 2e-5

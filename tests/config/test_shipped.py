@@ -96,6 +96,15 @@ class TestEachFile:
             assert one.values.get("report_to", "none") == "none"
             assert not one.values.get("trust_remote_code")
 
+    def test_it_evaluates_while_training_as_upstream_or_says_why_not(self, path: Path) -> None:
+        """open-r1's files of February 2025 and its simple-rl do, every 100 steps; its others do not."""
+        if path.stem.startswith("tiny-cpu") or path.stem in GENERATES:
+            return
+        for section in parse(path, "pipeline").sections:
+            if section.stage in ("sft", "grpo"):
+                evaluates = "eval_strategy" in section.values and "eval_steps" in section.values
+                assert evaluates or "No evaluation while training" in path.read_text(encoding="utf-8")
+
     def test_it_is_of_today(self, path: Path) -> None:
         """No key of it is old; it says what a step learns from, and how many samples it needs."""
         for section in parse(path, "pipeline").sections:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from openr1.errors import RecipeError
 from openr1.training.grpo import reads_gold
 from openr1.training.run import train
+from tests.conftest import Cli
 from tests.training.in_process import child_of, write_rows
 
 ROW = {"problem": "1+1", "answer": "2"}
@@ -60,3 +62,21 @@ def test_a_dataset_without_gold_where_no_reward_reads_it(tmp_path: Path) -> None
     rewards = {"reward_funcs": ["format", {"cosine": {"max_len": 9}}]}
     assert reads_gold(rewards)
     assert not reads_gold({"reward_funcs": ["format", "code"]})
+
+
+def test_samples_are_prompts_with_their_gold_answers_and_no_run_is_left_behind(cli: Cli) -> None:
+    rows = [{"problem": f"{n}+1", "answer": str(n + 1)} for n in range(6)]
+    cli.write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    words = ("grpo", "--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64")
+    words += ("--dataset_name", "rows.jsonl", "--system_prompt", "be brief")
+    shown = cli(*words, "--show-samples").out
+    assert "<|system|>be brief" in shown and "<|user|>2+1" in shown and "gold: 3" in shown
+    assert [line for line in shown.splitlines() if line.startswith("row ")] == [
+        line for line in shown.splitlines() if "tokens" in line and line.startswith("row ")
+    ]
+    assert (
+        shown.count("▌") == 4 and "row 3: " in shown and "row 5: " in shown
+    )  # three, and the line that says so
+    assert not (cli.folder / "runs").exists()
+    found = cli(*words, "--show-samples", 1, "--json").json
+    assert found["samples"][0]["gold"] == "1" and found["samples"][0]["text"].count("0+1") == 1

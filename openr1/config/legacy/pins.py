@@ -1,7 +1,13 @@
 """What a file of 2025 left to its defaults, where today's are others: a table by program, month and stage.
 
-Sources: TRL b9df810 (2025-02-09) and 0.18.0, transformers of the same days, open-r1 9be2e9a and 1416fa0. A
-pin holds what is learnt; what only says how a machine does it (checkpointing, optimizer kernels, logging,
+Sources: TRL b9df810 (2025-02-09) and 0.18.0 (2025-05-28, open-r1's last pin), transformers of the same days,
+open-r1 9be2e9a and 1416fa0. Of what came after 0.18.0: packing by best fit, first called `ffd`, is trl#3521
+(June 2025; before, `packing: true` cut the stream of tokens into blocks); the mean over all ranks' tokens is
+trl#3538 (June 2025) and transformers#39395 (July 2025); the KL term's policy ratio is DeepSeek-V3.2's
+(arXiv:2512.02556). In February TRL's trainer gave `GenerationConfig` a temperature and nothing else: its own
+top_k of 50 held.
+
+A pin holds what is learnt; what only says how a machine does it (checkpointing, optimizer kernels, logging,
 how many checkpoints are kept) is left to the plan and to today's defaults. A test compares every pin with
 the installed TRL: one that has become today's default is no longer needed.
 """
@@ -51,7 +57,10 @@ def _trained_with_kl(values: Values) -> bool:
     return values.get("beta", 0.04) != 0
 
 
-_SFT = (Pin("average_tokens_across_devices", False, "every rank's loss was the mean over its own tokens"),)
+_SFT = (
+    Pin("average_tokens_across_devices", False, "every rank's loss was the mean over its own tokens"),
+    Pin("packing_strategy", "wrapped", "packing cut the stream of tokens anywhere", _packs),
+)
 _GRPO = (
     Pin("beta", 0.04, "TRL's KL weight then"),
     Pin("max_completion_length", 256, "TRL's default then"),
@@ -66,10 +75,7 @@ _GRPO = (
 )
 
 TRL: dict[tuple[str, str], tuple[Pin, ...]] = {
-    ("2025-02", "sft"): (
-        *_SFT,
-        Pin("packing_strategy", "wrapped", "packing cut the stream of tokens anywhere", _packs),
-    ),
+    ("2025-02", "sft"): _SFT,
     ("2025-02", "grpo"): (
         *_GRPO,
         Pin("temperature", 0.9, "TRL's default then"),

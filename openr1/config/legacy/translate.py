@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from openr1.config.legacy.batch import ACCUMULATION, PER_DEVICE, global_batch
+from openr1.config.legacy.pass_rate import generate_command
 from openr1.config.legacy.pins import Pin, pins_of
 from openr1.config.legacy.rules import CHANGED, GONE, SECRET, Rule
-from openr1.config.legacy.vintage import Vintage, vintage_of
+from openr1.config.legacy.vintage import Vintage, old_keys_of, vintage_of
 from openr1.config.yaml_file import Loaded, plain
 
 REWARD_VALUES = (
@@ -49,6 +50,8 @@ class Translation:
     """Training GPUs, where the file says that one more serves vLLM."""
     rewarded: bool = False
     """Whether it names open-r1's rewards, whose values are not those of today."""
+    generate: str | None = None
+    """The command that filters by pass rate as the file did, where that is what it was for."""
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -59,6 +62,8 @@ class Translation:
             said.append(f"not in the file, and the default of {self.vintage.name}: {pinned}")
         if self.rewarded:
             said.append(REWARD_VALUES)
+        if self.generate:
+            said.append(f"the file was for filtering by pass rate, which trains nothing: {self.generate}")
         return tuple(said)
 
 
@@ -75,7 +80,7 @@ def translate(values: Mapping[str, Loaded], stage: str, known: set[str]) -> Tran
         anything stay, for the check of unknown keys to name.
     """
     then = {key: plain(loaded) for key, loaded in values.items()}
-    old = set(GONE) - known
+    old = old_keys_of(then, stage, set(GONE) - known)
     vintage = vintage_of(then, old)
     if vintage is None:
         return None
@@ -100,7 +105,9 @@ def translate(values: Mapping[str, Loaded], stage: str, known: set[str]) -> Tran
     generated = {"use_vllm": then["use_vllm"]} if "use_vllm" in then else {}
     pins = pins_of(vintage.program, vintage.month, stage, generated | today)
     rewarded = stage == "grpo" and vintage.program == "open-r1" and "reward_compat" not in kept
-    return Translation(vintage, kept, pins, tuple(sorted(facts, key=lambda fact: fact.line)), gpus, rewarded)
+    ordered = tuple(sorted(facts, key=lambda fact: fact.line))
+    generate = generate_command(then) if stage == "grpo" else None
+    return Translation(vintage, kept, pins, ordered, gpus, rewarded, generate)
 
 
 def _rule(key: str, value: Any, stage: str, known: set[str]) -> Rule | None:

@@ -66,6 +66,31 @@ OLDER = (
     "num_of_sequences",
     "chars_per_token",
 )
+# TRL dropped `max_prompt_length` (trl#4300, October 2025), openr1 has a key of that name: beside one of
+# these, which nothing of mid 2025 knew, it is openr1's own.
+OF_TODAY = (
+    "global_batch_size",
+    "limit",
+    "eval_limit",
+    "eval_split_size",
+    "eval_tasks_steps",
+    "sharding",
+    "allow_lora",
+    "threads",
+    "reward_compat",
+    "dataset_solution_column",
+    "dataset_revision",
+    "trim_micro_batches",
+    "micro_batch_by",
+    "micro_batch_tokens",
+    "skip_idle_rows",
+    "drop_finished_rows",
+    "log_samples",
+    "dtype",
+    "vllm_max_model_length",
+    "vllm_importance_sampling_correction",
+)
+DATES_GRPO = "max_prompt_length"
 # What only open-r1's scripts and recipes know, not TRL's own.
 OPEN_R1_KEYS = (
     "num_processes",
@@ -106,11 +131,22 @@ class Vintage:
         return f"read as a file of {self.name} (it holds {keys})"
 
 
+def old_keys_of(values: Container[str], stage: str, gone: set[str]) -> set[str]:
+    """Keys that make a file old.
+
+    Args:
+        values: the file's keys.
+        gone: keys that today's TRL and openr1 do not have, but once had.
+    """
+    dated = stage == "grpo" and not any(key in values for key in OF_TODAY)
+    return gone | {DATES_GRPO} if dated else gone
+
+
 def vintage_of(values: dict[str, object], old_keys: Container[str]) -> Vintage | None:
     """The vintage of a flat file's plain values; None for one in which nothing is old.
 
     Args:
-        old_keys: keys that today's TRL and openr1 do not have, but once had.
+        old_keys: from `old_keys_of`.
     """
     old = tuple(key for key in values if key in old_keys)
     if not old:
