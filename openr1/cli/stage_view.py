@@ -81,7 +81,7 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     printer.text()
     printer.say("would run", style="bold")
     printer.command(f"  {prepared.command}")
-    if int(plan.get("processes") or 1) > 1 or plan.get("vllm_gpus"):
+    if int(plan.get("processes") or 1) > 1 or plan.get("vllm_gpus") or plan.get("vllm_nodes"):
         printer.text(f"  {_processes(plan)}", style="dim")
     printer.say("would write", style="bold")
     printer.text(f"  {prepared.run.path}/")
@@ -90,11 +90,14 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
 
 def _processes(plan: dict[str, Any]) -> str:
     """How often the command is started, and what beside it."""
-    nodes, cards = int(plan.get("nodes") or 1), ", ".join(map(str, plan.get("vllm_gpus") or ()))
-    each = int(plan["processes"]) // max(1, nodes - int(plan.get("vllm_nodes") or 0))
-    ranks = f"{each} times" + (f" on each of {nodes} nodes" if nodes > 1 else "")
+    serving, cards = int(plan.get("vllm_nodes") or 0), ", ".join(map(str, plan.get("vllm_gpus") or ()))
+    nodes = int(plan.get("nodes") or 1) - serving
+    ranks = f"{int(plan['processes']) // nodes} times" + (f" on each of {nodes} nodes" if nodes > 1 else "")
     said = f"{ranks}, with RANK, WORLD_SIZE and MASTER_ADDR set"
-    return said + (f"; a vLLM server on GPU {cards}" if cards else "")
+    if serving:
+        return f"{said}; a vLLM server on the last node" + (f", GPU {cards}" if cards else "")
+    first = " of the first node" if nodes > 1 else ""
+    return said + (f"; a vLLM server on GPU {cards}{first}" if cards else "")
 
 
 def _machine(key: str) -> str:
@@ -146,6 +149,8 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
         printer.say(f"finished earlier; --fresh starts over. Run folder: {outcome.prepared.run.path}")
     if "scores" in outcome.result:
         show_scores(printer, outcome.result["scores"])
+    elif "served" in outcome.result:
+        printer.text(f"served vLLM for {duration(outcome.result['served'])}")
     elif "file" in outcome.result:
         from openr1.cli.generate_view import show_generation
 

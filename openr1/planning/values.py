@@ -137,6 +137,9 @@ def _vllm(choose: _Chooser, context: Context, found: Candidate) -> None:
     choose("vllm_mode", mode, context.world.vllm_reason)
     choose("vllm_max_model_length", *_vllm_length(context))
     if mode == "server":
+        if context.world.vllm_gpus:
+            why = "GPUs that hold one copy of the served model"
+            choose("vllm_tensor_parallel_size", context.world.vllm_parallel, why)
         return
     if rollout.share:
         room = min(rollout.in_flight, rollout.completions)

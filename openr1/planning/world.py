@@ -16,7 +16,8 @@ class World:
     """The ranks of a plan. `vllm` is "none", "colocate", "server" or "generate".
 
     `train_gpus` and `vllm_gpus` are the cards of each node, by their number; `vllm_nodes` counts whole
-    nodes that serve vLLM beside the training ones.
+    nodes that serve vLLM beside the training ones (the last ones), else the first node's cards serve.
+    `vllm_parallel` cards of a server hold one copy of the model.
     """
 
     ranks: int
@@ -27,6 +28,7 @@ class World:
     train_gpus: tuple[int, ...] = ()
     vllm_gpus: tuple[int, ...] = ()
     vllm_nodes: int = 0
+    vllm_parallel: int = 1
     warnings: tuple[str, ...] = ()
 
 
@@ -107,6 +109,10 @@ def _without_gpus(
     world = World(here * nodes, nodes, why if nodes == 1 else f"{why}, on each of {nodes} nodes")
     if stage != "grpo":
         return world
+    if asked.person("use_vllm") and _serves_on_a_node(asked, nodes):
+        on = "" if nodes == 2 else f", on each of {nodes - 1} nodes"
+        served = "set by you (vllm_mode: server), kept; the last node serves"
+        return World(here * (nodes - 1), nodes, why + on, "server", served, vllm_nodes=1)
     if asked.person("use_vllm"):
         slow = "vLLM on a CPU takes 20-40 s to start and is about as fast as transformers' generate"
         mode = "server" if asked.person("vllm_mode") == "server" else "colocate"
@@ -150,7 +156,7 @@ def _grpo(
         return replace(even, vllm="generate", vllm_reason=why, warnings=(*even.warnings, slow))
     if asked.person("vllm_server_base_url"):
         return replace(even, vllm="server", vllm_reason="your own server, as vllm_server_base_url says")
-    if mode == "server" or (mode is None and gpus is not None and gpus < here and nodes == 1):
+    if mode == "server" or (mode is None and gpus is not None and gpus < here):
         return _server(asked, machine, nodes, gpus, shape, mode == "server")
     most = (gpus or here) * nodes
     if even.ranks < most and mode is None and nodes == 1:
@@ -168,12 +174,15 @@ def _server(
 ) -> World:
     here = len(machine.gpus)
     why = "set by you (vllm_mode: server), kept" if explicit else "the free GPU serves vLLM, as in open-r1"
-    if nodes > 1:  # as open-r1's Slurm script: the last node serves
-        even = _even(asked, gpus or here, nodes - 1, fixed=gpus is not None)
+    needed = _server_gpus(asked, machine, shape)
+    if _serves_on_a_node(asked, nodes) and gpus in (None, here):  # as open-r1's Slurm script
+        even = _even(asked, here, nodes - 1, fixed=gpus is not None)
+        cards = tuple(range(here // needed * needed))
+        said = f"{why}; the last node serves"
         return replace(
-            even, nodes=nodes, vllm="server", vllm_reason=why + "; the last node serves", vllm_nodes=1
-        )
-    needed = _server_gpus(machine, shape)
+            even, nodes=nodes, vllm="server", vllm_reason=said, vllm_gpus=cards, vllm_nodes=1,
+            vllm_parallel=needed,
+        )  # fmt: skip
     if here < 1 + needed:
         raise RecipeError(
             f"vllm_mode: server needs {needed} GPU{'s' if needed > 1 else ''} beside the training ones, "
@@ -187,13 +196,33 @@ def _server(
             where="--gpus with vllm_mode: server",
             fix=f"--gpus {here - needed}, or --vllm_mode colocate",
         )
-    even = _even(asked, gpus or here - needed, 1, fixed=gpus is not None)
-    serving = tuple(range(even.ranks, even.ranks + needed))
-    return replace(even, vllm="server", vllm_reason=why, vllm_gpus=serving)
+    even = _even(asked, gpus or here - needed, nodes, fixed=gpus is not None)
+    per_node = even.ranks // nodes
+    serving = tuple(range(per_node, per_node + needed))
+    warnings = even.warnings
+    if nodes > 1:
+        why = f"{why}: {needed} of the first node's, for all {even.ranks} ranks"
+        idle = (
+            f"{(nodes - 1) * (here - per_node)} GPU(s) of the other nodes do nothing: one server serves all; "
+            "--vllm_mode server without --gpus gives vLLM the last node, --vllm_mode colocate uses every GPU"
+        )
+        warnings = (*warnings, idle)
+    return replace(
+        even, vllm="server", vllm_reason=why, vllm_gpus=serving, vllm_parallel=needed, warnings=warnings
+    )
 
 
-def _server_gpus(machine: Machine, shape: ModelShape | None) -> int:
-    """GPUs that a vLLM server needs: as few, in powers of two, as hold the bf16 weights with room for KV."""
+def _serves_on_a_node(asked: Asked, nodes: int) -> bool:
+    """Whether the last node of several serves vLLM: a server was asked for, and none is named."""
+    return nodes > 1 and asked.person("vllm_mode") == "server" and not asked.person("vllm_server_base_url")
+
+
+def _server_gpus(asked: Asked, machine: Machine, shape: ModelShape | None) -> int:
+    """GPUs that hold one copy of the served model: a person's vllm_tensor_parallel_size, else as few, in
+    powers of two, as hold the bf16 weights with room for KV."""
+    own = asked.person("vllm_tensor_parallel_size")
+    if own is not None:
+        return min(max(1, int(own)), len(machine.gpus))
     total = machine.gpus[0].total_bytes.value
     if shape is None or total is None:
         return 1

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openr1.errors import ComponentFailed, EnvironmentProblem, RecipeError, UsageError
+from openr1.errors import ComponentFailed, RecipeError, UsageError
 from openr1.hardware import Machine
 from openr1.hardware.facts import Finding
-from openr1.launch import command, deepspeed, supervise, vllm_server
+from openr1.launch import command, deepspeed, serving_node, supervise, vllm_server
 from openr1.launch.command import Ranks
 from openr1.runs.files import write_json
 from openr1.services.request import Listener, Nodes
@@ -33,7 +35,8 @@ def launch(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any
         OpenR1Error: what ended it.
     """
     plan, nodes = prepared.plan, prepared.nodes
-    serve = served_model(prepared)
+    if serves(prepared):
+        return _serve(prepared, attempt, listen)
     if nodes.rank == 0 and plan.get("sharding") in deepspeed.STAGES:
         write_json(prepared.run.path / "deepspeed.json", deepspeed.config(plan["sharding"]))
     ranks = ranks_of(prepared)
@@ -44,40 +47,82 @@ def launch(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any
     commands = command.of_ranks(prepared.command, ranks, tuple(plan.get("train_gpus") or ()))
     first = ranks.node * ranks.here
     logs = [attempt / f"rank-{first + number}.log" for number in range(len(commands))]
-    if serve is None:
-        return supervise.run_ranks(commands, logs, listen)
-    listen({"event": "phase", "name": "starting the vLLM server"})
-    with vllm_server.running(serve, attempt / "vllm.log") as server:
-        address = {
-            "OPENR1_VLLM_URL": server.serve.url,
-            "OPENR1_VLLM_GROUP_PORT": str(server.serve.group_port),
-        }
-        return supervise.run_ranks([c.with_env(**address) for c in commands], logs, listen, [server])
+    with _server(prepared, attempt, listen) as (guards, address):
+        return supervise.run_ranks([c.with_env(**address) for c in commands], logs, listen, guards)
 
 
-def served_model(prepared: Prepared) -> vllm_server.Serve | None:
-    """The vLLM server that this node starts; None where there is none, or a person's own runs elsewhere.
+def training_nodes(prepared: Prepared) -> int:
+    """Nodes that train; those after them serve vLLM."""
+    return max(1, prepared.nodes.count - int(prepared.plan.get("vllm_nodes") or 0))
 
-    Raises:
-        EnvironmentProblem: one for a whole node, which is not started here.
-    """
-    values, plan = prepared.resolved.values, prepared.plan
+
+def serves(prepared: Prepared) -> bool:
+    """Whether this node serves vLLM and does not train."""
+    return prepared.nodes.rank >= training_nodes(prepared)
+
+
+@contextlib.contextmanager
+def _server(
+    prepared: Prepared, attempt: Path, listen: Listener
+) -> Iterator[tuple[list[supervise.Guard], dict[str, str]]]:
+    """What the ranks of this node depend on, and how they find it. Only the first rank talks to a server."""
+    if prepared.nodes.rank > 0 or not uses_server(prepared):
+        yield [], {}
+    elif prepared.plan.get("vllm_nodes"):
+        listen({"event": "phase", "name": "waiting for the node that serves vLLM"})
+        with serving_node.awaited(_link(prepared)[1], prepared.resolved.hash) as remote:
+            yield [remote], _address(remote.url, remote.group_port)
+    else:
+        listen({"event": "phase", "name": "starting the vLLM server"})
+        with vllm_server.running(served_model(prepared, attempt), attempt / "vllm.log") as server:
+            yield [server], _address(server.serve.url, server.serve.group_port)
+
+
+def _address(url: str, group_port: int) -> dict[str, str]:
+    return {"OPENR1_VLLM_URL": url, "OPENR1_VLLM_GROUP_PORT": str(group_port)}
+
+
+def _link(prepared: Prepared) -> tuple[str, int]:
+    """Where the serving node calls the first one: the port after --master's."""
+    host, port = meeting_place(prepared.nodes)
+    return host, port + 1
+
+
+def _serve(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any]:
+    """This node's part where it serves."""
+
+    def say(text: str) -> None:
+        listen({"event": "phase", "name": text})
+
+    say("waiting for the first node")
+    return serving_node.serve(
+        _link(prepared),
+        prepared.nodes.rank,
+        prepared.resolved.hash,
+        lambda: served_model(prepared, attempt),
+        attempt / "vllm.log",
+        say,
+    )
+
+
+def uses_server(prepared: Prepared) -> bool:
+    """Whether openr1 starts a vLLM server for this run; a person's own runs elsewhere."""
+    values = prepared.resolved.values
     if prepared.resolved.stage != "grpo" or not values.get("use_vllm") or values.get("vllm_mode") != "server":
-        return None
-    if values.get("vllm_server_base_url"):
-        return None
-    if prepared.nodes.count > 1:
-        raise EnvironmentProblem(
-            "a vLLM server for several nodes is not started by this version",
-            where="vllm_mode: server with --nodes",
-            fix="--vllm_mode colocate, or start one yourself and name it: --vllm_server_base_url",
-        )
+        return False
+    return not values.get("vllm_server_base_url")
+
+
+def served_model(prepared: Prepared, attempt: Path) -> vllm_server.Serve:
+    """The vLLM server that this node starts."""
+    values, plan = prepared.resolved.values, prepared.plan
     model = str(values["model_name_or_path"])
     if model.startswith("builtin:"):
-        model = _built(model, int(values["seed"]), prepared.run.path)
+        model = _built(model, int(values["seed"]), attempt if prepared.nodes.rank else prepared.run.path)
     return vllm_server.Serve(
         model=model,
         gpus=tuple(plan.get("vllm_gpus") or ()),
+        parallel=values.get("vllm_tensor_parallel_size"),
         max_length=values.get("vllm_max_model_length"),
         revision=values.get("model_revision"),
         trust_remote_code=bool(values.get("trust_remote_code")),
@@ -104,16 +149,17 @@ def ranks_of(prepared: Prepared) -> Ranks:
         RecipeError: the ranks cannot be spread evenly.
     """
     nodes, world = prepared.nodes, int(prepared.plan.get("processes") or 1)
-    if nodes.count == 1:
+    count = training_nodes(prepared)
+    if count == 1:
         return Ranks(world, world)
-    if world % nodes.count:
+    if world % count:
         raise RecipeError(
-            f"{world} ranks cannot be spread over {nodes.count} nodes",
+            f"{world} ranks cannot be spread over {count} nodes",
             where="--nodes",
-            fix=f"--nodes 1, or a global_batch_size that is a multiple of {nodes.count}",
+            fix=f"--nodes 1, or a global_batch_size that is a multiple of {count}",
         )
     host, port = meeting_place(nodes)
-    return Ranks(world // nodes.count, world, nodes.rank, host, port)
+    return Ranks(world // count, world, nodes.rank, host, port)
 
 
 def together(machine: Machine, nodes: Nodes) -> Machine:

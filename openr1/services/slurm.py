@@ -197,7 +197,8 @@ def _dry_run(words: Sequence[str], machine: str | None) -> dict[str, Any]:
 def _gpus(planned: dict[str, Any], partition: Partition | None, machine: str | None) -> tuple[int, bool]:
     """GPUs to ask for on each node, and whether the whole node is needed."""
     plan = planned.get("plan") or {}
-    used = len(plan.get("train_gpus") or ()) + len(plan.get("vllm_gpus") or ())
+    sides = [len(plan.get(key) or ()) for key in ("train_gpus", "vllm_gpus")]
+    used = max(sides) if plan.get("vllm_nodes") else sum(sides)  # a node that serves does not train
     here = partition.gpus_per_node if partition else _count(machine)
     if not here:
         return 0, True
@@ -253,7 +254,13 @@ def mismatch(plan: dict[str, Any], file: str | None) -> str | None:
         return None
     before = json.loads(Path(file).read_text(encoding="utf-8"))
     planned = before.get("plan") or {}
-    names = {"processes": "processes", "nodes": "nodes", "sharding": "sharding", "train_gpus": "GPUs"}
+    names = {
+        "processes": "processes",
+        "nodes": "nodes",
+        "vllm_nodes": "nodes that serve vLLM",
+        "sharding": "sharding",
+        "train_gpus": "GPUs",
+    }
     different = [
         f"{words} {planned[key]} → {plan.get(key)}"
         for key, words in names.items()

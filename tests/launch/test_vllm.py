@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from openr1.launch.command import free_port
 from tests.conftest import Cli, only_run, rows_of
 
 pytestmark = [
@@ -90,6 +91,57 @@ def test_grpo_trains_with_a_served_vllm(cli: Cli, tiny: str) -> None:
     assert (run / "logs" / "attempt-1" / "vllm.log").exists()
     with pytest.raises(AssertionError, match="no engine"):
         engine(cli.folder)
+
+
+def two_nodes(cli: Cli, *words: object, **env: str) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+    """The first node, which trains, and the last, which serves: here both are this host."""
+    every = (*words, *SERVED, "--nodes", 2, "--master", f"localhost:{free_port()}")
+    return cli.start(*every, **env), cli.start(*every, "--node-rank", 1, **env)
+
+
+def test_vllm_on_a_node_of_its_own(cli: Cli, tiny: str) -> None:
+    first, last = two_nodes(cli, "grpo", tiny, *START)
+    out, err = first.communicate(timeout=400)
+    served, served_err = last.communicate(timeout=60)
+    assert first.returncode == 0, err + served_err
+    assert last.returncode == 0, served_err
+    assert "4 steps" in out
+    assert "served vLLM for" in served
+    run = only_run(cli, "tiny-grpo-*")
+    rows = rows_of(run / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert all(row["sampling/sampling_logp_difference/mean"] < 0.1 for row in rows)
+    assert (run / "logs" / "node-1" / "attempt-1" / "vllm.log").exists()
+    assert not (run / "logs" / "attempt-1" / "vllm.log").exists()
+    assert json.loads((run / "manifest.json").read_text())["state"] == "finished"
+
+
+@pytest.mark.parametrize("who", ["first", "last", "engine"])
+def test_each_of_the_two_nodes_hears_how_the_other_ends(cli: Cli, tiny: str, who: str) -> None:
+    words = ("grpo", tiny, *START, "--max_steps", 2000, "--save_steps", 1000)
+    first, last = two_nodes(cli, *words)
+    family: list[psutil.Process] = []
+
+    def act(parent: subprocess.Popen[str]) -> None:
+        for node in (first, last):
+            family.extend(psutil.Process(node.pid).children(recursive=True))
+        if who == "engine":
+            engine(cli.folder).kill()
+        else:
+            {"first": first, "last": last}[who].kill()
+
+    cli.when(first, "runs/*/metrics.jsonl", '"step": 2,', act)
+    _, err = first.communicate(timeout=180)
+    _, last_err = last.communicate(timeout=180)
+    codes = {"first": (-9, 7), "last": (7, -9), "engine": (7, 7)}[who]
+    assert (first.returncode, last.returncode) == codes, err + last_err
+    if who == "first":
+        assert "the first node has gone" in last_err
+    else:
+        assert ("the node that serves vLLM has gone" if who == "last" else "vLLM server ended") in err
+        assert "same command again" in err
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
 
 
 @pytest.mark.parametrize(("how", "says"), [("SIGKILL", "vLLM server"), ("SIGSTOP", "vLLM server hangs")])
