@@ -11,6 +11,7 @@ from openr1.cli.live import Live
 from openr1.cli.printer import Printer
 from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, short
+from openr1.services import serving
 from openr1.services.request import Asked
 from openr1.services.stage import Outcome, Prepared, execute, rehearse
 
@@ -59,6 +60,8 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     for key, label in (("processes", "processes"), ("sharding", "sharding")):
         if key in plan:
             printer.text(f"{label:<12}{plan[key]}  ({plan.get(f'{key}_reason', '')})")
+    if plan.get("sampling"):
+        printer.text(f"samples     {plan['sampling']['backend']}: {plan['sampling']['reason']}")
     if plan.get("memory_reason"):
         printer.text(f"memory      {_memory(plan)}")
     printer.text()
@@ -81,6 +84,9 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     printer.text(f"  {prepared.command}")
     if int(plan.get("processes") or 1) > 1 or plan.get("vllm_gpus"):
         printer.text(f"  {_processes(plan)}", style="dim")
+    if serving.serves(plan):
+        for line in serving.shown(prepared):
+            printer.text(f"  {line}")
     printer.text("would write", style="bold")
     printer.text(f"  {prepared.run.path}/  {_written(resolved.stage)}")
 
@@ -143,6 +149,8 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
         printer.text(f"finished earlier; --fresh starts over. Run folder: {outcome.prepared.run.path}")
     if "scores" in outcome.result:
         show_scores(printer, outcome.result["scores"])
+    elif "served" in outcome.result:
+        printer.text(f"this node ran {outcome.result['served']} servers for the first one, which has ended")
     elif "file" in outcome.result:
         from openr1.cli.generate_view import show_generation
 
