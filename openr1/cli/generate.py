@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Optional
+
+import typer
+
 from openr1.cli.common import (
     Config,
     Debug,
     DryRun,
     Fresh,
     Json,
+    Master,
+    NodeRank,
+    NodesOption,
     Profile,
     Quiet,
     SectionName,
@@ -25,6 +32,9 @@ EXAMPLES = """Examples:
   openr1 generate --model my-model --dataset problems.jsonl --prompt-template template.jinja --limit 10
   openr1 generate --from runs/RUN --only verify,filter,export --choose shortest
   openr1 generate --from runs/RUN --only decontaminate,export --against math_500,aime_2024
+  openr1 generate --model my-model --dataset problems.jsonl --backend server     a vLLM started for the run
+  openr1 generate --model deepseek-ai/DeepSeek-R1 --simulate 8xH100 --nodes 2 --dry-run
+  openr1 generate --model deepseek-ai/DeepSeek-R1 --slurm --nodes 2 --partition gpu
   openr1 generate --server http://host:8000 --server http://other:8000 --dataset problems.jsonl
   openr1 generate my.yaml                        the generate section of a recipe
   openr1 sft RECIPE --dataset runs/RUN/dataset   train on what was exported
@@ -42,11 +52,21 @@ SHORT = {
 }
 
 
+Gpus = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--gpus", metavar="N", min=1, help="GPUs of each node that sample (default: all)."),
+]
+
+
 @guarded
 def command(
     words: Words = None,
     config: Config = None,
     section: SectionName = None,
+    gpus: Gpus = None,
+    nodes: NodesOption = 1,
+    node_rank: NodeRank = 0,
+    master: Master = None,
     profile: Profile = None,
     simulate: Simulate = None,
     fresh: Fresh = False,
@@ -65,6 +85,10 @@ def command(
         rest,
         config=config,
         section=section,
+        gpus=gpus,
+        nodes=nodes,
+        node_rank=node_rank,
+        master=master,
         profile=profile,
         simulate=simulate,
         fresh=fresh,

@@ -12,6 +12,7 @@ from openr1.cli.printer import Printer
 from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, short
 from openr1.language import translate
+from openr1.services import serving
 from openr1.services.prepare import Prepared
 from openr1.services.request import Asked
 from openr1.services.stage import Outcome, execute, rehearse
@@ -61,6 +62,8 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     for key, label in (("processes", "processes"), ("sharding", "sharding")):
         if key in plan:
             printer.field(label, f"{plan[key]}  ({plan.get(f'{key}_reason', '')})")
+    if plan.get("sampling"):
+        printer.field("samples", f"{plan['sampling']['backend']}: {plan['sampling']['reason']}")
     if plan.get("memory_reason"):
         printer.field("memory", _memory(plan))
     printer.text()
@@ -83,6 +86,9 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     printer.command(f"  {prepared.command}")
     if int(plan.get("processes") or 1) > 1 or plan.get("vllm_gpus") or plan.get("vllm_nodes"):
         printer.text(f"  {_processes(plan)}", style="dim")
+    if serving.serves(plan):
+        for line in serving.shown(prepared):
+            printer.command(f"  {line}")
     printer.say("would write", style="bold")
     printer.text(f"  {prepared.run.path}/")
     printer.text(f"    {_written(resolved.stage)}")
@@ -150,7 +156,8 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
     if "scores" in outcome.result:
         show_scores(printer, outcome.result["scores"])
     elif "served" in outcome.result:
-        printer.text(f"served vLLM for {duration(outcome.result['served'])}")
+        served = outcome.result["served"]
+        printer.text(f"this node served vLLM for the first one, which has ended: {served}")
     elif "file" in outcome.result:
         from openr1.cli.generate_view import show_generation
 

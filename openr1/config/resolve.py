@@ -30,12 +30,13 @@ NOT_HASHED = {"output_dir", "run_name", "threads", "logging_steps", "save_steps"
 NOT_HASHED |= {"push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_strategy"}
 NOT_HASHED |= {"hub_always_push", "report_to", "wandb_entity", "wandb_project", "wandb_run_group"}
 NOT_HASHED |= {"server_timeout", "processes", "parallel", "gpu_memory_utilization"}
+NOT_HASHED |= {"tensor_parallel", "pipeline_parallel", "executor"}
 NOT_HASHED |= {"eval_tasks_steps"}
 NOT_HASHED |= {"from_run"}  # its hash is among the parents
 SECRET = {"hub_token"}
 RESERVED_ENV = {"OPENR1_LANG", "OPENR1_DEBUG", "OPENR1_RUNS_DIR", "OPENR1_EVENTS_FD", "OPENR1_CACHE"}
 RESERVED_ENV |= {"OPENR1_REPORT", "OPENR1_NODE", "OPENR1_PARENT_PID", "OPENR1_ENGINE_FD"}
-RESERVED_ENV |= {"OPENR1_SUBMITTED", "OPENR1_MASTER", "OPENR1_MEETING_SECONDS"}
+RESERVED_ENV |= {"OPENR1_SUBMITTED", "OPENR1_MASTER", "OPENR1_MEETING_SECONDS", "OPENR1_SERVERS"}
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,22 @@ class SamplingFields(_Fields):
     """Keep the k most likely tokens only; off when not given."""
     batch_size: int | None = Field(None, ge=1)
     """Completions generated side by side on this machine; chosen from the machine when not given."""
+    backend: Literal["auto", "vllm", "server", "transformers"] = "auto"
+    """What samples: vllm in process, a vLLM server started for the run, or transformers; auto: the plan's."""
+    parallel: Literal["data", "tensor"] | None = None
+    """Several GPUs: one engine each (data), or one over all (tensor); the plan's choice when not given."""
+    tensor_parallel: int | None = Field(None, ge=1)
+    """GPUs of one node that share every layer of an engine; the plan's choice when not given."""
+    pipeline_parallel: int | None = Field(None, ge=1)
+    """Nodes over which an engine's layers are spread; the plan's choice when not given."""
+    executor: Literal["mp", "ray"] = "mp"
+    """What joins the nodes of an engine: vLLM's own multi-node mode (mp), or a Ray cluster started for it."""
+    processes: int | None = Field(None, ge=1, le=64)
+    """Engine processes on a machine without GPU; one when not given."""
+    max_model_length: int | None = Field(None, ge=2)
+    """Longest prompt and completion together, in tokens, that vLLM makes room for; by default the model's."""
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    """Share of a card's memory that vLLM takes."""
     server: list[str] = Field(default_factory=list)
     """Addresses of running OpenAI-compatible servers, which sample instead of a model loaded here."""
     server_timeout: float = Field(1800.0, gt=0)
@@ -212,16 +228,6 @@ class EvalFields(SamplingFields):
     """Column that holds the problem; found by name when not given."""
     answer_column: str | None = None
     """Column that holds the gold answer; found by name when not given."""
-    backend: Literal["auto", "vllm", "transformers"] = "auto"
-    """What samples; auto is vLLM where a GPU and vLLM are there, transformers elsewhere."""
-    parallel: Literal["data", "tensor"] | None = None
-    """Several GPUs: one engine each (data), or one over all (tensor); the plan's choice when not given."""
-    processes: int | None = Field(None, ge=1, le=64)
-    """Engine processes on a machine without GPU; one when not given."""
-    max_model_length: int | None = Field(None, ge=2)
-    """Longest prompt and completion together, in tokens, that vLLM makes room for; by default the model's."""
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
-    """Share of a card's memory that vLLM takes."""
     custom_tasks: str | None = None
     """Python file with lighteval tasks (TASKS_TABLE), for `lighteval:TASK`."""
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from openr1.data.model_source import model_files
 from openr1.errors import RecipeError
 from openr1.evaluation.grade import cluster_rows, grade_rows
 from openr1.evaluation.problems import ProblemSet, problems_of
@@ -21,9 +20,10 @@ from openr1.evaluation.tasks import LIGHTEVAL, Task, task_named
 from openr1.grading import Grader
 from openr1.runs.child import Child
 from openr1.runs.files import write_json, write_whole
-from openr1.sampling.backend import Engine, Sampler
+from openr1.sampling.backend import Sampler
 from openr1.sampling.draw import Drawn, choose_threads, draw
 from openr1.sampling.ledger import Ledger
+from openr1.sampling.opening import open_sampler
 from openr1.sampling.requests import Request, SamplingParams
 
 IN_RESULTS_ONLY = ("problem_scores",)
@@ -117,36 +117,15 @@ def _opened(child: Child, model: dict[str, str]) -> Iterator[Sampler]:
     gc.collect()  # the model before this one, if there was one
     values, plan = child.values, child.config["plan"]["sampling"]
     child.events.send("phase", name=f"loading {model['label']}")
-    sampler: Sampler
-    if plan["backend"] == "server":
-        from openr1.sampling.server_backend import ServerSampler
-
-        sampler = ServerSampler(
-            values["server"],
-            values["model_name_or_path"],
-            per_server=values["batch_size"],
-            timeout_s=values["server_timeout"],
-        )
-        model["label"] = sampler.model.rpartition("/")[2]
-    else:
-        engine = Engine(
-            plan["backend"],
-            model_files(model["path"], values["seed"], child.run.path),
-            dtype=values["dtype"],
-            revision=values["model_revision"] if len(child.config["plan"]["models"]) == 1 else None,
-            trust_remote_code=values["trust_remote_code"],
-            batch_size=values["batch_size"],
-            tensor_parallel=plan.get("tensor_parallel") or 1,
-            max_model_length=values["max_model_length"],
-            gpu_memory_utilization=values["gpu_memory_utilization"],
-            chat_template=values["chat_template"],
-        )
-        if len(plan.get("environments") or ()) > 1:
-            from openr1.sampling.pool import EnginePool
-
-            sampler = EnginePool(engine, plan["environments"])
-        else:
-            sampler = engine.open()
+    sampler = open_sampler(
+        plan,
+        values,
+        model["path"],
+        child.run.path,
+        revision=values["model_revision"] if len(child.config["plan"]["models"]) == 1 else None,
+    )
+    if values["server"]:
+        model["label"] = getattr(sampler, "model", model["label"]).rpartition("/")[2]
     try:
         yield sampler
     finally:

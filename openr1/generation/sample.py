@@ -13,8 +13,10 @@ from openr1.generation.source import Source, backspaces, conversations, open_sou
 from openr1.generation.template import PromptTemplate
 from openr1.runs import manifest
 from openr1.runs.child import Child
+from openr1.sampling.backend import Sampler
 from openr1.sampling.draw import choose_threads, draw
 from openr1.sampling.ledger import Ledger
+from openr1.sampling.opening import open_sampler
 from openr1.sampling.requests import Request, SamplingParams
 from openr1.sampling.transformers_backend import TransformersSampler
 from openr1.sampling.weights import model_fingerprint
@@ -47,7 +49,8 @@ def sample(child: Child) -> SampleSet:
         for index in range(values["num_generations"])
     ]
     sampler = _load(child)
-    choose_threads(sampler, requests, child.run.path, values["threads"], child.config["plan"]["cores"])
+    if isinstance(sampler, TransformersSampler):  # engines of a pool have their share of the cores
+        choose_threads(sampler, requests, child.run.path, values["threads"], child.config["plan"]["cores"])
     limit = _limit(child, sampler, requests, values["max_new_tokens"])
     params = SamplingParams(values["temperature"], values["top_p"], values["top_k"], limit, values["seed"])
     drawn = _draw(child, sampler, requests, params)
@@ -55,7 +58,7 @@ def sample(child: Child) -> SampleSet:
     if values["truncated"] == "retry":
         by_request |= _retried(child, sampler, requests, by_request, params)
     facts = _facts(values, source, template, sampler.fingerprint, params)
-    facts["model"] = facts["model"] or sampler.model  # servers say what they serve
+    facts["model"] = facts["model"] or getattr(sampler, "model", None)  # servers say what they serve
     sampler.close()
     made.write(_problems(source, sent, by_request, values["num_generations"]), facts)
     return made
@@ -107,26 +110,13 @@ def _through_distilabel(
     return made
 
 
-def _load(child: Child) -> Any:
-    """The sampler: the model loaded here, or servers that hold it."""
-    values = child.values
-    if values["server"]:
-        from openr1.sampling.server_backend import ServerSampler
-
-        child.events.send("phase", name="asking the servers what they serve")
-        return ServerSampler(
-            values["server"],
-            values["model_name_or_path"],
-            per_server=values["batch_size"],
-            timeout_s=values["server_timeout"],
-        )
-    child.events.send("phase", name="loading the model")
-    return TransformersSampler(
-        model_files(child.config["plan"]["model"], values["seed"], child.run.path),
-        dtype=values["dtype"],
-        revision=values["model_revision"],
-        trust_remote_code=values["trust_remote_code"],
-        batch_size=values["batch_size"],
+def _load(child: Child) -> Sampler:
+    """The sampler, as the plan says: in this process, in several, or servers."""
+    values, plan = child.values, child.config["plan"]
+    served = plan["sampling"]["backend"] == "server"
+    child.events.send("phase", name="asking the servers what they serve" if served else "loading the model")
+    return open_sampler(
+        plan["sampling"], values, plan["model"] or "", child.run.path, revision=values["model_revision"]
     )
 
 

@@ -230,7 +230,7 @@ def serve(
         say: told what goes on.
 
     Returns:
-        `{"served": seconds}`.
+        `{"served": how long}`.
 
     Raises:
         OpenR1Error: what ended the run, or the server.
@@ -254,7 +254,7 @@ def serve(
         finally:
             done.set()
             link.close()
-    return {"served": round(time.monotonic() - begun, 1)}
+    return {"served": f"{time.monotonic() - begun:.0f} s"}
 
 
 def _keep_alive(link: Link, done: threading.Event) -> None:

@@ -25,6 +25,8 @@ TICK = 0.5  # seconds between two looks at the clock while the children are sile
 # A rank that fails leaves the others waiting in a collective operation, some of them for half an hour. They
 # have this many seconds to say something of their own.
 GRACE = 5.0
+# A scheduler's stop goes to all processes of a job: what the children depend on may end before we hear it.
+STOP_GRACE = 1.0
 # What a rank says when it only suffers from another one's end: never the cause.
 ECHO = re.compile(
     r"Connection closed by peer|Connection reset|Broken pipe|Socket|gloo|NCCL|ProcessGroup|DistBackend"
@@ -147,7 +149,7 @@ def _attend(ranks: list[Rank], on_event: OnEvent, guards: Sequence[Guard], stop:
         for rank in ranks:
             if rank.failed and rank not in failed:
                 failed.append(rank)
-        _ask(guards)
+        _ask(guards, stop)
         if failed and len(failed) < len(ranks):
             deadline = deadline or time.monotonic() + GRACE
             if time.monotonic() > deadline:
@@ -158,15 +160,18 @@ def _attend(ranks: list[Rank], on_event: OnEvent, guards: Sequence[Guard], stop:
             if rank.failed and rank not in failed:
                 failed.append(rank)
     if failed:
-        _ask(guards)  # what ended a rank may be what it depends on
+        _ask(guards, stop)  # what ended a rank may be what it depends on
     return failed
 
 
-def _ask(guards: Sequence[Guard]) -> None:
+def _ask(guards: Sequence[Guard], stop: _Stop) -> None:
     for guard in guards:
         problem = guard.problem()
-        if problem is not None:
-            raise problem
+        if problem is None:
+            continue
+        if not stop.asked:
+            time.sleep(STOP_GRACE)
+        raise Interrupted("stopped", fix=AGAIN) if stop.asked else problem
 
 
 def _read(ranks: list[Rank]) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A vLLM server beside the training ranks: start it, see that it answers, watch it, end it."""
+"""A vLLM server that ranks or a client depend on: start it, see that it answers, watch it, end it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,7 +25,34 @@ from openr1.launch.command import Command, free_port, with_parent
 START_SECONDS = 900  # weights of 70B from a slow disk, compilation, CUDA graphs
 PATIENCE_SECONDS = 300  # the queue of a whole rollout may be before the token that is asked for
 PROBE_EVERY = 15.0
+LOADING_BYTES_PER_SECOND = 250e6  # of one node's share of the weights, from a slow file system
 CPU_EXTENSION = "openr1.training.vllm_worker.WeightsFromFile"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a server for samples is told beside the model.
+
+    Args:
+        environment: of this engine: its cards, its threads.
+        node_rank, nodes, master: this node's place among those of one engine, and where they meet
+            (HOST, PORT). Nodes above 0 answer no requests.
+        address: this node's address for the others; they reach the server there.
+        ray: address of the Ray cluster that joins the nodes, instead of vLLM's own multi-node mode.
+    """
+
+    dtype: str = "auto"
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    memory_share: float = 0.9
+    at_once: int = 256
+    weight_bytes: int = 0  # of one node, for the patience while it loads
+    environment: Mapping[str, str] = field(default_factory=dict)
+    node_rank: int = 0
+    nodes: int = 1
+    master: tuple[str, int] | None = None
+    address: str | None = None
+    ray: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,14 +68,69 @@ class Serve:
     trust_remote_code: bool = False
     port: int = 0
     group_port: int = 0
+    sampling: Sampling | None = None
+    """How a server for samples is run; None where it serves a trainer."""
 
     @property
     def url(self) -> str:
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
+    @property
+    def silent(self) -> bool:
+        """A node of an engine that answers on another one."""
+        return self.sampling is not None and self.sampling.node_rank > 0
+
 
 def command(serve: Serve) -> Command:
-    """The command line, as TRL's trainers need it (`trl.scripts.vllm_serve.build_command`, 1.16).
+    """The server's command line."""
+    return _for_trainer(serve) if serve.sampling is None else _for_samples(serve, serve.sampling)
+
+
+def _for_samples(serve: Serve, how: Sampling) -> Command:
+    """A server as vLLM 0.32 takes it, whose defaults are ours and not those of a generation_config.json."""
+    on_cards = "CUDA_VISIBLE_DEVICES" in how.environment
+    argv = [sys.executable, "-m", "openr1.launch.bound", sys.executable, "-m"]
+    argv += ["vllm.entrypoints.cli.main" if on_cards else "openr1.launch.vllm_cli", "serve", serve.model]
+    argv += ["--host", "127.0.0.1" if how.address is None else "0.0.0.0"]
+    argv += ["--port", str(serve.port), "--uvicorn-log-level", "warning", "--generation-config", "vllm"]
+    argv += ["--dtype", how.dtype, "--max-num-seqs", str(how.at_once)]
+    argv += ["--tensor-parallel-size", str(how.tensor_parallel)]
+    if how.pipeline_parallel > 1:
+        argv += ["--pipeline-parallel-size", str(how.pipeline_parallel)]
+    env = {"HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1", **how.environment}
+    if how.ray is not None:
+        argv += ["--distributed-executor-backend", "ray"]
+        env["RAY_ADDRESS"] = how.ray
+    elif how.nodes > 1:
+        assert how.master is not None
+        argv += ["--distributed-executor-backend", "mp", "--nnodes", str(how.nodes)]
+        argv += ["--node-rank", str(how.node_rank), "--master-addr", how.master[0]]
+        argv += ["--master-port", str(how.master[1])]
+    if serve.silent:
+        argv += ["--headless"]
+    if how.address is not None:
+        env["VLLM_HOST_IP"] = how.address
+    if on_cards:
+        argv += ["--gpu-memory-utilization", str(how.memory_share)]
+    else:
+        argv += ["--enforce-eager"]
+        # Bound to cores, several servers would all take the first ones.
+        env["VLLM_CPU_OMP_THREADS_BIND"] = os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        env["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")
+    return Command(argv + _model_options(serve), env)
+
+
+def _model_options(serve: Serve) -> list[str]:
+    found = []
+    if serve.max_length:
+        found += ["--max-model-len", str(serve.max_length)]
+    if serve.revision:
+        found += ["--revision", serve.revision, "--tokenizer-revision", serve.revision]
+    return [*found, "--trust-remote-code"] if serve.trust_remote_code else found
+
+
+def _for_trainer(serve: Serve) -> Command:
+    """The command line as TRL's trainers need it (`trl.scripts.vllm_serve.build_command`, 1.16).
 
     On a CPU the weights come through a file: vLLM's transfer engines all need a card.
     """
@@ -59,12 +141,7 @@ def command(serve: Serve) -> Command:
         argv += ["vllm.entrypoints.openai.api_server", "--model", serve.model]
     argv += ["--host", serve.host, "--port", str(serve.port), "--uvicorn-log-level", "warning"]
     argv += ["--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1"]
-    if serve.max_length:
-        argv += ["--max-model-len", str(serve.max_length)]
-    if serve.revision:
-        argv += ["--revision", serve.revision]
-    if serve.trust_remote_code:
-        argv += ["--trust-remote-code"]
+    argv += _model_options(serve)
     # The trainer's endpoints (weights, prefix cache) are behind vLLM's development switch.
     env = {"VLLM_SERVER_DEV_MODE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
     if serve.gpus:
@@ -89,12 +166,54 @@ def _version() -> tuple[int, ...]:
     return (0, 0)
 
 
-class Server:
-    """A running server; a guard for `supervise.run_ranks`."""
+class Part:
+    """A process that the run depends on, in a group of its own; a guard for `supervise.run_ranks`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, name: str, fix: str) -> None:
+        self.process, self.log, self.name, self.fix = process, log, name, fix
+
+    def problem(self) -> OpenR1Error | None:
+        """It has ended."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        how = f"signal {-code}" if code < 0 else f"status {code}"
+        return ComponentFailed(
+            f"{self.name} ended with {how}{self._cause()}", where=str(self.log), fix=self.fix
+        )
+
+    def _cause(self) -> str:
+        """The last line that names an error."""
+        with contextlib.suppress(OSError):
+            lines = self.log.read_text(errors="replace")[-20000:].splitlines()
+            named = [line for line in lines if "Error" in line and "Traceback" not in line]
+            if named:
+                return f": {named[-1].strip()[-200:]}"
+        return ""
+
+    def stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Server(Part):
+    """A running server."""
 
     def __init__(self, serve: Serve, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.serve, self.process, self.log = serve, process, log
+        trains = serve.sampling is None
+        again = "give the same command again to continue" + (" from the last checkpoint" if trains else "")
+        super().__init__(process, log, "the vLLM server", f"its log has the cause; {again}")
+        self.otherwise = (
+            "--use_vllm false trains without it" if trains else "--backend transformers does without it"
+        )
+        self.hanging = f"{again}; if it happens again, " + (
+            "--vllm_mode colocate or --use_vllm false" if trains else "--backend vllm or --batch_size N"
+        )
+        self.serve = serve
         self.patience = float(os.environ.get("OPENR1_SERVER_PATIENCE", PATIENCE_SECONDS))
+        weights = 0 if serve.sampling is None else serve.sampling.weight_bytes
+        self.start_seconds = START_SECONDS + weights / LOADING_BYTES_PER_SECOND
         self._answered = time.monotonic()
         self._watching = False
 
@@ -104,17 +223,18 @@ class Server:
         Raises:
             ComponentFailed: it ended, or has not answered in time.
         """
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + self.start_seconds
         while not self._complete(timeout=self.patience):
             tick()
-            problem = self._ended()
+            problem = super().problem()
             if problem is not None:
                 raise problem
             if time.monotonic() > end:
                 raise ComponentFailed(
-                    f"the vLLM server has not completed a token within {START_SECONDS // 60} minutes",
+                    f"the vLLM server has not completed a token within "
+                    f"{self.start_seconds // 60:.0f} minutes",
                     where=str(self.log),
-                    fix="its log says what it does; --use_vllm false trains without it",
+                    fix=f"its log says what it does; {self.otherwise}",
                 )
             time.sleep(0.5)
         self._answered = time.monotonic()
@@ -137,30 +257,9 @@ class Server:
             return ComponentFailed(
                 f"the vLLM server hangs: no token for {silent:.0f} s",
                 where=str(self.log),
-                fix="give the same command again to continue from the last checkpoint; if it happens again, "
-                "--vllm_mode colocate or --use_vllm false",
+                fix=self.hanging,
             )
-        return self._ended()
-
-    def _ended(self) -> OpenR1Error | None:
-        code = self.process.poll()
-        if code is None:
-            return None
-        how = f"signal {-code}" if code < 0 else f"status {code}"
-        return ComponentFailed(
-            f"the vLLM server ended with {how}{self._cause()}",
-            where=str(self.log),
-            fix="its log has the cause; give the same command again to continue from the last checkpoint",
-        )
-
-    def _cause(self) -> str:
-        """The last line that names an error."""
-        with contextlib.suppress(OSError):
-            lines = self.log.read_text(errors="replace")[-20000:].splitlines()
-            named = [line for line in lines if "Error" in line and "Traceback" not in line]
-            if named:
-                return f": {named[-1].strip()[-200:]}"
-        return ""
+        return super().problem()
 
     def _complete(self, timeout: float) -> bool:
         """Whether the server completes a token now."""
@@ -179,9 +278,20 @@ class Server:
 
     def stop(self) -> None:
         self._watching = False
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        super().stop()
+
+
+def start(command: Command, log: Path) -> subprocess.Popen[bytes]:
+    """A process that leads a group of its own and writes to `log`."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command.argv,
+            env=with_parent(command.env),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 @contextlib.contextmanager
@@ -194,19 +304,9 @@ def running(serve: Serve, log: Path) -> Iterator[Server]:
     """
     if not serve.port:
         serve = Serve(**{**vars(serve), "port": free_port(), "group_port": free_port()})
-    one = command(serve)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            one.argv,
-            env=with_parent(one.env),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    server = Server(serve, process, log)
+    server = Server(serve, start(command(serve), log), log)
     try:
-        with _stop_raises() as check:
+        with stop_raises() as check:
             server.wait_until_ready(check)
         server.watch()
         yield server
@@ -215,7 +315,7 @@ def running(serve: Serve, log: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def _stop_raises() -> Iterator[Callable[[], None]]:
+def stop_raises() -> Iterator[Callable[[], None]]:
     """SIGINT and SIGTERM are kept until `check()` is called, which raises Interrupted."""
     asked: list[int] = []
 

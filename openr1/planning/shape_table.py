@@ -59,6 +59,7 @@ _DEEPSEEK_R1 = ModelShape(
     context=163840,
     experts=Experts(count=256, active=8, shared=1, intermediate=2048, first=3, mtp_layers=1),
     latent=Latent(q_rank=1536, kv_rank=512, rope_dim=64, nope_dim=128, value_dim=128),
+    checkpoint_bits=8,
 )
 
 # Fine-tunes and instruct versions keep the sizes of the model they come from.

@@ -58,6 +58,7 @@ class ModelShape:
     qk_norm: bool = False
     experts: Experts | None = None
     latent: Latent | None = None
+    checkpoint_bits: int = 16  # of a published linear weight: 8 for DeepSeek's FP8, 4 for AWQ
 
     @property
     def q_dim(self) -> int:
@@ -98,6 +99,11 @@ class ModelShape:
         idle = self.experts.count - self.experts.active
         moe_layers = self.layers - self.experts.first
         return self.params - moe_layers * idle * 3 * self.hidden * self.experts.intermediate
+
+    @property
+    def served_bytes(self) -> int:
+        """Bytes of the weights in an inference engine: linear ones as published, the rest in 16 bit."""
+        return self.linear_params * self.checkpoint_bits // 8 + 2 * (self.embedding_params + self.head_params)
 
     @property
     def layer_params(self) -> int:
@@ -201,6 +207,7 @@ def _from_config(config: Mapping[str, Any], name: str) -> ModelShape:
         "vocab": size("vocab_size"),
         "tied": tied,
         "context": size("max_position_embeddings", 4096),
+        "checkpoint_bits": _bits(config.get("quantization_config")),
     }
     if family in DEEPSEEK:
         latent = Latent(
@@ -231,6 +238,16 @@ def _from_config(config: Mapping[str, Any], name: str) -> ModelShape:
         qkv_bias=family == "qwen2" or bool(config.get("attention_bias", False)),
         qk_norm=family == "qwen3",
     )
+
+
+def _bits(quantised: Any) -> int:
+    """Bits of a linear weight by a config's `quantization_config`."""
+    if not isinstance(quantised, Mapping):
+        return 16
+    if str(quantised.get("quant_method")) in ("fp8", "fbgemm_fp8"):
+        return 8
+    bits = quantised.get("bits", quantised.get("w_bit"))
+    return bits if bits in (2, 3, 4, 8) else 16
 
 
 # Stands for a model whose sizes are not known; nothing is computed from it.

@@ -16,6 +16,7 @@ from openr1.evaluation.local_data import count_rows, file_for
 from openr1.evaluation.protocol import PROTOCOLS, conditions_of, default_protocol
 from openr1.evaluation.tasks import BUILTIN_PROBLEMS, LIGHTEVAL, Task, task_named
 from openr1.hardware import Machine
+from openr1.hardware.facts import Finding
 from openr1.launch import supervise
 from openr1.launch.command import module
 from openr1.planning.calibration import fingerprint
@@ -23,7 +24,7 @@ from openr1.planning.speeds import Speed, record
 from openr1.planning.speeds import load as load_speeds
 from openr1.runs.folder import RunFolder, locked, runs_root
 from openr1.sampling.weights import weights_signature
-from openr1.services.eval_engines import engines_of, sampling_plan
+from openr1.services.engines import engines_of, sampling_plan
 from openr1.services.hw_profile import the_machine
 from openr1.services.lineage import MODEL, check_data_file, check_model, finished_run, placed
 from openr1.services.prepare import Prepared, locate_run, prepare_section, resolved_chain
@@ -115,7 +116,8 @@ def prepare_eval(
             if task.hub is not None:
                 file_for(resolved["dataset"], task, tasks)
     resolved = with_protocol(resolved, machine)
-    sampling = sampling_plan(resolved, machine, [model.path for model in models], asked.gpus)
+    alone = replace(machine, nodes=Finding(1, "an evaluation works on one node"))
+    sampling = sampling_plan(resolved, alone, [model.path for model in models], asked.gpus)
     bridge = ["lighteval"] if any(task.name.startswith(LIGHTEVAL) for task in tasks) else []
     estimates = [e for e in _estimates(resolved, tasks, models, machine, engines_of(sampling)) if e]
     listed = {

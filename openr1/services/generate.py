@@ -18,8 +18,10 @@ from openr1.generation.template import BACKSPACE, PromptTemplate
 from openr1.hardware import Machine
 from openr1.runs import manifest
 from openr1.runs.folder import RunFolder, runs_root
+from openr1.services.engines import sampling_plan
 from openr1.services.evaluate import label_of
 from openr1.services.hw_profile import the_machine
+from openr1.services.launching import together
 from openr1.services.lineage import (
     MODEL,
     builds_on,
@@ -77,7 +79,7 @@ OF_SAMPLING = {
 
 def prepare(asked: Asked) -> Prepared:
     """What `openr1 generate` would do; nothing is written."""
-    machine = the_machine(asked.simulate, asked.profile)
+    machine = together(the_machine(asked.simulate, asked.profile), asked.nodes)
     asked, said = without_upstreams_own(asked)
     recipe, section = _recipe(asked)
     check_section_names(recipe, asked.overrides)
@@ -159,12 +161,12 @@ def prepare_generate(
         )
     check_dataset(resolved["dataset_name"], resolved.where("dataset_name"))
     notices = _check_values(resolved)
-    if resolved["server"]:
-        plan = {"model": resolved[MODEL], "requires": ["aiohttp"]}
-    elif to_come:
-        plan = {"model": str(resolved[MODEL])}
-    else:
-        plan = {"model": check_model(str(resolved[MODEL]), resolved.where(MODEL))}
+    plan: dict[str, Any] = {"model": resolved[MODEL]}
+    if not resolved["server"] and not to_come:
+        plan["model"] = check_model(str(resolved[MODEL]), resolved.where(MODEL))
+    if resolved["engine"] == "openr1":
+        plan["sampling"] = sampling_plan(resolved, machine, [str(plan["model"])], asked.gpus)
+        plan["requires"] = plan["sampling"]["requires"]
     prepared = prepare_section(resolved, run, machine, asked, extra_plan=plan)
     return replace(prepared, notices=(*prepared.notices, *notices))
 
@@ -238,6 +240,12 @@ def _check_values(resolved: Resolved) -> list[str]:
             "a distilabel pipeline loads its model here, and does not ask servers",
             where=resolved.where("server"),
             fix="leave --engine distilabel out",
+        )
+    if resolved["engine"] == "distilabel" and resolved["backend"] not in ("auto", "transformers"):
+        raise RecipeError(
+            "a distilabel pipeline samples with transformers",
+            where=resolved.where("backend"),
+            fix="leave --backend or --engine distilabel out",
         )
     if resolved["engine"] == "distilabel" and resolved["truncated"] == "retry":
         raise RecipeError(

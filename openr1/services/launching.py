@@ -34,7 +34,11 @@ def launch(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any
     Raises:
         OpenR1Error: what ended it.
     """
+    from openr1.services import serving  # it takes `meeting_place` from here
+
     plan, nodes = prepared.plan, prepared.nodes
+    if serving.serves(plan):
+        return (serving.sample if nodes.rank == 0 else serving.serve)(prepared, attempt, listen)
     if serves(prepared):
         return _serve(prepared, attempt, listen)
     if nodes.rank == 0 and plan.get("sharding") in deepspeed.STAGES:
@@ -118,7 +122,8 @@ def served_model(prepared: Prepared, attempt: Path) -> vllm_server.Serve:
     values, plan = prepared.resolved.values, prepared.plan
     model = str(values["model_name_or_path"])
     if model.startswith("builtin:"):
-        model = _built(model, int(values["seed"]), attempt if prepared.nodes.rank else prepared.run.path)
+        scratch = attempt if prepared.nodes.rank else prepared.run.path
+        model = built_model(model, int(values["seed"]), scratch)
     return vllm_server.Serve(
         model=model,
         gpus=tuple(plan.get("vllm_gpus") or ()),
@@ -129,7 +134,7 @@ def served_model(prepared: Prepared, attempt: Path) -> vllm_server.Serve:
     )
 
 
-def _built(model: str, seed: int, scratch: Path) -> str:
+def built_model(model: str, seed: int, scratch: Path) -> str:
     """A built-in model's files, made by a child: this process has no torch."""
     program = (
         "import sys; from pathlib import Path; from openr1.data.model_source import model_files; "
@@ -170,6 +175,8 @@ def together(machine: Machine, nodes: Nodes) -> Machine:
     """
     if machine.simulated is not None and nodes.count == 1:
         return machine
+    if machine.simulated is not None and nodes.master is None:
+        return replace(machine, nodes=Finding(nodes.count, f"--nodes {nodes.count}"))
     if nodes.count > 1:
         meeting_place(nodes)
     elif nodes.master is not None or nodes.rank:

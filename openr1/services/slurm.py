@@ -23,7 +23,7 @@ from openr1.runs.folder import RunFolder, runs_root
 
 PLANNED = ("sft", "grpo", "pipeline", "eval", "generate")
 COMMANDS = (*PLANNED, "bench")
-TRAINING = ("sft", "grpo")  # what can work on several nodes
+OVER_NODES = ("sft", "grpo", "generate")  # what can work on several nodes
 DEADLINE_S = 60
 
 
@@ -74,9 +74,11 @@ def prepare(words: Sequence[str], asked: JobAsked) -> Submission:
         raise UsageError(
             f"`openr1 {command}` is no job for Slurm", where="--slurm", fix=f"one of {', '.join(COMMANDS)}"
         )
-    if asked.nodes > 1 and command not in TRAINING:
+    if asked.nodes > 1 and command not in OVER_NODES:
         raise UsageError(
-            f"`openr1 {command}` works on one node", where="--nodes", fix="--nodes belongs to sft and grpo"
+            f"`openr1 {command}` works on one node",
+            where="--nodes",
+            fix="--nodes belongs to sft, grpo and generate",
         )
     machine, partition = _machine(asked)
     planned = _dry_run(words, machine) if command in PLANNED else {}
@@ -261,6 +263,14 @@ def mismatch(plan: dict[str, Any], file: str | None) -> str | None:
         "sharding": "sharding",
         "train_gpus": "GPUs",
     }
+    names |= {
+        "backend": "backend",
+        "engines": "engines",
+        "tensor_parallel": "tensor parallel",
+        "pipeline_parallel": "stages",
+    }
+    planned = {**planned, **(planned.get("sampling") or {})}
+    plan = {**plan, **(plan.get("sampling") or {})}
     different = [
         f"{words} {planned[key]} → {plan.get(key)}"
         for key, words in names.items()

@@ -1,0 +1,340 @@
+"""A run whose samples come from vLLM servers that openr1 starts: on this node, or on several."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from openr1.errors import ComponentFailed, Interrupted, OpenR1Error
+from openr1.launch import command, meeting, supervise, vllm_server
+from openr1.launch.command import Command
+from openr1.launch.meeting import Line
+from openr1.launch.vllm_server import Part, Sampling, Serve, Server
+from openr1.planning.find_shape import find_shape
+from openr1.services.launching import built_model, meeting_place
+from openr1.services.request import Listener
+
+if TYPE_CHECKING:
+    from openr1.services.prepare import Prepared
+
+VARIABLE = "OPENR1_SERVERS"
+LOOK = 0.1
+GRACE_S = 60.0  # until the first node says how a run ended that was asked to stop
+RAY_PORT, DASHBOARD_PORT = 6379, 8265
+
+
+def serves(plan: dict[str, Any]) -> bool:
+    """Whether openr1 starts the servers of this plan itself."""
+    return "serve" in (plan.get("sampling") or {})
+
+
+def servers_of(prepared: Prepared, model: str, places: dict[str, Any] | None = None) -> list[Serve]:
+    """The servers of this node, as data.
+
+    Args:
+        model: hub id or folder.
+        places: `addresses` and `ports` of all nodes, where there are several.
+    """
+    values, plan = prepared.resolved.values, prepared.plan["sampling"]
+    serve, node = plan["serve"], prepared.nodes.rank
+    if node == 0 and not serve["first"]:
+        return []
+    span, ray = int(serve["span"]), None
+    if places is not None and serve["executor"] == "ray" and span > 1:
+        ray = f"{places['addresses'][0]}:{RAY_PORT}"
+        if node % span:  # Ray's own processes take this node's cards
+            return []
+    head = node - node % span
+    master = (places["addresses"][head], places["ports"][head]) if places is not None and span > 1 else None
+    on_cpu = "CUDA_VISIBLE_DEVICES" not in serve["environments"][0]
+    shape = find_shape(model).value
+    found = []
+    for environment in serve["environments"]:
+        how = Sampling(
+            dtype="float32" if on_cpu and values["dtype"] == "auto" else values["dtype"],
+            tensor_parallel=plan["tensor_parallel"],
+            pipeline_parallel=plan["pipeline_parallel"],
+            memory_share=values["gpu_memory_utilization"],
+            at_once=values["batch_size"] or Sampling.at_once,
+            weight_bytes=(shape.served_bytes if shape else 0) // span,
+            environment=environment,
+            node_rank=node % span,
+            nodes=span,
+            master=master,
+            address=places["addresses"][node] if places is not None else None,
+            ray=ray,
+        )
+        found.append(
+            Serve(
+                model,
+                max_length=plan["max_model_length"] or values["max_model_length"],
+                revision=values["model_revision"],
+                trust_remote_code=values["trust_remote_code"],
+                sampling=how,
+            )
+        )
+    return found
+
+
+def shown(prepared: Prepared) -> list[str]:
+    """What a dry run shows of the servers: every node's command lines; ports are chosen at the start."""
+    serve = prepared.plan["sampling"]["serve"]
+    nodes = int(serve["nodes"])
+    model = str(prepared.resolved["model_name_or_path"])
+    places = None
+    if nodes > 1:
+        places = {"addresses": [f"NODE{k}" for k in range(nodes)], "ports": ["PORT"] * nodes}
+    lines = []
+    for node in range(nodes):
+        here = replace(prepared, nodes=replace(prepared.nodes, count=nodes, rank=node))
+        each = [vllm_server.command(one) for one in servers_of(here, model, places)]
+        if serve["executor"] == "ray" and int(serve["span"]) > 1:
+            each.insert(0, ray_command(node, "NODE0", f"NODE{node}"))
+        lines += [f"node {node}: {one}" if nodes > 1 else str(one) for one in each]
+    return [line.replace("--port 0 ", "--port PORT ") for line in lines]
+
+
+def sample(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any]:
+    """The first node: servers that are ready, then the client that draws from them.
+
+    Raises:
+        OpenR1Error: what ended it; exit 7 when a server or a node died.
+    """
+    nodes = prepared.nodes
+    with contextlib.ExitStack() as stack:
+        there, places = None, None
+        if nodes.count > 1:
+            host, port = meeting_place(nodes)
+            there = stack.enter_context(meeting.first(host, port, nodes.count, prepared.resolved.hash))
+            listen({"event": "phase", "name": f"waiting for {nodes.count - 1} more nodes"})
+            with vllm_server.stop_raises() as check:
+                there.gather(check)
+            _model(prepared)  # made once, before several nodes want it
+            places = there.tell(command.free_port())
+        parts = stack.enter_context(started(prepared, attempt, places, listen))
+        listen({"event": "phase", "name": "starting the vLLM servers"})
+        with vllm_server.stop_raises() as check:
+            wait_until_ready(parts, check, there)
+        urls = [part.serve.url for part in parts if isinstance(part, Server)]
+        urls += there.urls if there is not None else []
+        child = prepared.command.with_env(**{VARIABLE: " ".join(urls)})
+        guards: list[supervise.Guard] = [*parts, *([there] if there is not None else [])]
+        return supervise.run_ranks([child], [attempt / "rank-0.log"], listen, guards)
+
+
+def serve(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any]:
+    """Another node: its servers, until the first node has what it needs.
+
+    Raises:
+        OpenR1Error: what ended it, here or there.
+    """
+    host, port = meeting_place(prepared.nodes)
+    with contextlib.ExitStack() as stack:
+        listen({"event": "phase", "name": "waiting for the first node"})
+        with vllm_server.stop_raises() as check:
+            name, rank = prepared.resolved.hash, prepared.nodes.rank
+            line = meeting.join(host, port, rank, name, command.free_port(), check)
+            stack.callback(line.close)
+            places = _hear(line, check)
+        answering: list[int] = []
+        with _noted() as asked:
+            try:
+                parts = stack.enter_context(started(prepared, attempt, places, listen))
+                wait_until_ready(parts, lambda: _look(line, 0.0))
+                answering = [part.serve.port for part in parts if isinstance(part, Server)]
+                line.send({"ready": answering})
+                listen({"event": "phase", "name": "serving"})
+                while not _look(line, supervise.TICK):
+                    problem = next((p for part in parts if (p := part.problem()) is not None), None)
+                    if problem is not None:
+                        _wait_if_stopped(line, asked)
+                        raise problem
+            except OpenR1Error as error:
+                line.send({"error": error.as_dict()})
+                raise
+            except _Over:
+                pass
+        return {"served": f"{len(answering)} servers"}
+
+
+class _Over(Exception):
+    """The first node has what it needs."""
+
+
+def _hear(line: Line, check: Callable[[], None]) -> dict[str, Any]:
+    while True:
+        check()
+        try:
+            message = line.receive(supervise.TICK)
+        except EOFError:
+            raise _first_gone() from None
+        if message and "addresses" in message:
+            return message
+        if message:
+            _end(message)
+
+
+def _look(line: Line, seconds: float) -> bool:
+    """Always False: an end is raised.
+
+    Raises:
+        _Over: the run has ended well.
+        OpenR1Error: it has not.
+    """
+    try:
+        message = line.receive(seconds)
+    except EOFError:
+        raise _first_gone() from None
+    if message:
+        _end(message)
+    return False
+
+
+def _end(message: dict[str, Any]) -> None:
+    code = message.get("end")
+    if code == 0:
+        raise _Over
+    if code == 130:
+        raise Interrupted("stopped on the first node", fix=supervise.AGAIN)
+    raise ComponentFailed(
+        f"the first node ended with {code}{': ' + str(message['why']) if 'why' in message else ''}",
+        where="--node-rank 0",
+        fix="its log has the cause; the same command continues",
+    )
+
+
+def _first_gone() -> ComponentFailed:
+    return ComponentFailed(
+        "the first node is gone",
+        where="--node-rank 0",
+        fix="its log has the cause; the same command continues",
+    )
+
+
+def _wait_if_stopped(line: Line, asked: Sequence[int]) -> None:
+    """A scheduler's stop reaches the servers as well: then the first node says how it ended."""
+    end = time.monotonic() + supervise.STOP_GRACE
+    while time.monotonic() < end:
+        _look(line, LOOK)
+        if asked:
+            end = time.monotonic() + GRACE_S
+            while time.monotonic() < end:
+                _look(line, LOOK)
+
+
+@contextlib.contextmanager
+def _noted() -> Iterator[list[int]]:
+    """SIGTERM and SIGINT are noted: the first node drains and sends this one home. A second one ends it."""
+    asked: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        asked.append(signum)
+        if len(asked) > 1:
+            raise Interrupted("stopped", fix=supervise.AGAIN)
+
+    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+
+
+@contextlib.contextmanager
+def started(
+    prepared: Prepared, attempt: Path, places: dict[str, Any] | None, listen: Listener
+) -> Iterator[list[Part]]:
+    """This node's processes, none of them ready yet; nothing of them is left afterwards."""
+    parts: list[Part] = []
+    try:
+        model = _model(prepared)
+        if places is not None and prepared.plan["sampling"]["serve"]["executor"] == "ray":
+            parts.append(_ray(prepared, attempt, places, listen))
+        for number, one in enumerate(servers_of(prepared, model, places)):
+            log = attempt / ("vllm.log" if number == 0 else f"vllm-{number}.log")
+            one = Serve(**{**vars(one), "port": command.free_port()})
+            process = vllm_server.start(vllm_server.command(one), log)
+            if one.silent:
+                fix = "its log has the cause; the same command continues"
+                parts.append(Part(process, log, "this node's part of the vLLM engine", fix))
+            else:
+                parts.append(Server(one, process, log))
+        yield parts
+    finally:
+        for part in parts:
+            part.stop()
+
+
+def wait_until_ready(
+    parts: Sequence[Part], check: Callable[[], object], there: meeting.First | None = None
+) -> None:
+    """Until every server has completed a token, here and on the other nodes; then they are watched.
+
+    Raises:
+        OpenR1Error: one ended, did not answer in time, or a stop was asked for.
+    """
+
+    def look() -> None:
+        check()
+        problems = [part.problem() for part in parts] + ([there.problem()] if there is not None else [])
+        for problem in problems:
+            if problem is not None:
+                raise problem
+
+    servers = [part for part in parts if isinstance(part, Server)]
+    for server in servers:
+        server.wait_until_ready(look)
+    if there is not None:
+        there.wait_until_ready(look)
+    for server in servers:
+        server.watch()
+
+
+def _model(prepared: Prepared) -> str:
+    """What the servers load; a built-in model is made first, by the first node that needs it."""
+    plan, values = prepared.plan, prepared.resolved.values
+    model = str(plan["model"] if "model" in plan else plan["models"][0]["path"])
+    if not model.startswith("builtin:"):
+        return model
+    made = prepared.run.path / "start"
+    there = (made / "config.json").exists()
+    return str(made) if there else built_model(model, int(values["seed"]), prepared.run.path)
+
+
+def ray_command(node: int, first: str, here: str) -> Command:
+    """What joins this node to the Ray cluster, or begins it on the first."""
+    argv = [sys.executable, "-m", "openr1.launch.bound", "ray", "start", "--block", "--disable-usage-stats"]
+    argv += ["--node-ip-address", here]
+    if node == 0:
+        argv += ["--head", "--port", str(RAY_PORT), "--dashboard-host", "0.0.0.0"]
+        argv += ["--dashboard-port", str(DASHBOARD_PORT)]
+    else:
+        argv += ["--address", f"{first}:{RAY_PORT}"]
+    return Command(argv, {"RAY_USAGE_STATS_ENABLED": "0", "VLLM_HOST_IP": here})
+
+
+def _ray(prepared: Prepared, attempt: Path, places: dict[str, Any], listen: Listener) -> Part:
+    node, first = prepared.nodes.rank, places["addresses"][0]
+    if shutil.which("ray") is None:
+        raise ComponentFailed("`ray` is not installed on this node", fix="pip install ray, or --executor mp")
+    log = attempt / "ray.log"
+    process = vllm_server.start(ray_command(node, first, places["addresses"][node]), log)
+    if node == 0:
+        listen({"event": "notice", "text": dashboard(first)})
+    return Part(process, log, "Ray", "its log has the cause; the same command continues")
+
+
+def dashboard(first: str) -> str:
+    """Where Ray's dashboard is, and how to see it from elsewhere."""
+    return (
+        f"Ray's dashboard: http://{first}:{DASHBOARD_PORT}; from your own machine: "
+        f"ssh -N -L {DASHBOARD_PORT}:{first}:{DASHBOARD_PORT} LOGIN_NODE, then http://localhost:{DASHBOARD_PORT}"
+    )
