@@ -112,7 +112,8 @@ def _machine(printer: Printer, machine: Machine) -> None:
     printer.text()
     if machine.packages.known:
         printer.field("packages", listed or translate("none of the training set"), width=10)
-        printer.field("", translate("openr1 hw-profile --check says whether they belong together"), width=10, style="dim")
+        together = translate("openr1 hw-profile --check says whether they belong together")
+        printer.field("", together, width=10, style="dim")
     else:
         printer.field("packages", translate(machine.packages.reason), width=10)
 
@@ -165,7 +166,8 @@ def _plan(printer: Printer, planning: Planning) -> None:
             if text:
                 printer.field(label, translate(text), indent=2, width=4)
     if plan is not None:
-        printer.text(f"  {plan.processes} process(es): {plan.processes_reason}")
+        ranks = f"{plan.processes} process" + ("es" if plan.processes > 1 else "")
+        printer.text(f"  {ranks}: {plan.processes_reason}")
         printer.text(f"  sharding {plan.sharding}: {plan.sharding_reason}")
         for key, chosen in plan.values.items():
             printer.text(f"  {key} = {chosen.value}  ({chosen.reason})", style="dim")
@@ -181,10 +183,10 @@ def _plan(printer: Printer, planning: Planning) -> None:
     elif plan is not None:
         printer.say(f"  memory not known: {plan.memory_reason}")
     if refused is not None:
-        printer.text(f"  {translate('does not fit')}: {translate(refused.what)}", style="bold red")
+        printer.text(f"  {translate(refused.what)}", style="bold red")
         for edit in refused.edits:
-            enough = "makes it fit" if edit.suffices else "helps"
-            said = translate(f"{enough}, saves {gib(edit.saves_bytes)}")
+            saved = gib(edit.saves_bytes)
+            said = translate(f"makes it fit, saves {saved}" if edit.suffices else f"helps, saves {saved}")
             printer.command(f"  {said}:  {edit.flags}   ({translate(edit.words)})")
 
 

@@ -25,7 +25,9 @@ def command(
     run: Annotated[
         Optional[str],  # noqa: UP045
         typer.Argument(
-            metavar="RUN", help="A run or pipeline: its folder or name (default: the newest).", show_default=False
+            metavar="RUN",
+            help="A run or pipeline: its folder or name (default: the newest).",
+            show_default=False,
         ),
     ] = None,
     other: Annotated[

@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from openr1.config.references import is_reference
+
+BACKEND_NAMES = ("auto", "vllm", "transformers")
 Stage = Literal["sft", "grpo", "eval", "generate"]
 STAGES: tuple[Stage, ...] = ("sft", "grpo", "eval", "generate")
 
@@ -210,8 +213,8 @@ class EvalFields(SamplingFields):
     """Column that holds the problem; found by name when not given."""
     answer_column: str | None = None
     """Column that holds the gold answer; found by name when not given."""
-    backend: Literal["auto", "vllm", "transformers"] = "auto"
-    """What samples; auto is vLLM where a GPU and vLLM are there, transformers elsewhere."""
+    backend: str = "auto"
+    """What samples: vllm, transformers, or `file.py:CLASS`; auto is vLLM where a GPU and vLLM are there."""
     parallel: Literal["data", "tensor"] | None = None
     """Several GPUs: one engine each (data), or one over all (tensor); the plan's choice when not given."""
     processes: int | None = Field(None, ge=1, le=64)
@@ -222,6 +225,13 @@ class EvalFields(SamplingFields):
     """Share of a card's memory that vLLM takes."""
     custom_tasks: str | None = None
     """Python file with lighteval tasks (TASKS_TABLE), for `lighteval:TASK`."""
+
+    @field_validator("backend")
+    @classmethod
+    def _a_backend(cls, value: str) -> str:
+        if value not in BACKEND_NAMES and not is_reference(value):
+            raise ValueError(f"must be one of {', '.join(BACKEND_NAMES)}, or file.py:CLASS")
+        return value
 
     @field_validator("tasks", "of", mode="before")
     @classmethod
