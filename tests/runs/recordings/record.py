@@ -1,9 +1,9 @@
 """Make the recordings anew: `python tests/runs/recordings/record.py FOLDER [NAME …]`.
 
 Runs the real command on tiny-cpu in FOLDER, once per line below, and keeps metrics.jsonl here (floats in six
-digits, without the columns that no rule reads) with stage, steps and command in index.json; of evaluations and
-generations the result in results.json. About twenty minutes on two cores. What has a fault starts from a model of
-good-42, so record that first.
+digits, without the columns that no rule reads) with stage, steps and command in index.json; of evaluations
+and generations the result, in results.json. About twenty minutes on two cores. What has a fault starts from a
+model of good-42, so record that first.
 """
 
 from __future__ import annotations
