@@ -59,7 +59,7 @@ def slow(session: nox.Session) -> None:
     """What takes longer: several seeds of the demo, kill loops."""
     install(session, "train,eval,generate,dev")
     install_vllm(session)
-    session.run("pytest", "-m", "slow", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", "-m", "slow and not package", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
@@ -72,6 +72,13 @@ def grading(session: nox.Session, version: str) -> None:
     session.install("-q", "--no-deps", "-e", ".")
     session.install("-q", "typer", "rich", "pydantic", "pyyaml", "jinja2", "nvidia-ml-py")
     session.run("pytest", "tests/grading", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Wheel and sdist, each installed into an environment with the base dependencies alone."""
+    session.install("-q", "pytest", "psutil", "hatchling")
+    session.run("pytest", "-m", "package", "tests/slow/test_package.py", *session.posargs)
 
 
 @nox.session

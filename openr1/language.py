@@ -37,6 +37,18 @@ def translate(text: str, to: str | None = None) -> str:
     return text
 
 
+def label(text: str, to: str | None = None) -> str:
+    """A label or a table's head, each of its lines.
+
+    In the catalogue it stands in brackets, so that a word that is also a key's name ("model") is not
+    translated where it is a value inside a message.
+    """
+    if (to or language()) == "en":
+        return text
+    known = catalogue()
+    return "\n".join(known.get(f"[{line}]") or translate(line, to) for line in text.split("\n"))
+
+
 _PLACE = re.compile(r"\{(\d+)\}")
 
 

@@ -7,12 +7,12 @@ from typing import Any
 from openr1.cli.printer import Printer
 from openr1.cli.words import duration, gib, percent
 from openr1.hardware import Finding, Machine
-from openr1.language import translate
+from openr1.language import label, translate
 from openr1.planning.abilities import METHODS, STAGES, Ability
 from openr1.services.hw_profile import HwReport, Planning
 
 BAR = 30  # characters of the longest bar
-MARKS = {"ok": "ok      ", "warn": "look    ", "fail": "mend    ", "unknown": "unknown "}
+MARKS = {"ok": "ok", "warn": "look", "fail": "mend", "unknown": "unknown"}
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "unknown": "dim"}
 
 
@@ -29,9 +29,10 @@ def show(report: HwReport, *, json: bool, only_checks: bool = False) -> None:
     elif not only_checks:
         _abilities(printer, report.abilities)
     for found in report.checks:
-        printer.text(f"{MARKS[found.state]}{found.name}: {found.words}", style=STYLES[found.state])
+        said = f"{found.name}: {translate(found.words)}"
+        printer.field(MARKS[found.state], said, width=8, style=STYLES[found.state])
         if found.fix and found.state != "ok":
-            printer.text(f"        do  {found.fix}")
+            printer.command(f"        {label('do')}  {translate(found.fix)}")
 
 
 def show_verified(found: dict[str, Any], *, json: bool) -> bool:
@@ -69,10 +70,15 @@ def _machine(printer: Printer, machine: Machine) -> None:
     table = Table(show_header=True, box=None, pad_edge=False)
     for column in ("what", "found", "how it is known"):
         table.add_column(column, style="dim" if column.startswith("how") else None)
-    table.add_row("profile", str(machine.profile.value), machine.profile.reason)
+
+    def row(name: str, found: str, why: str) -> None:
+        indent = name[: len(name) - len(name.lstrip())]
+        table.add_row(indent + label(name.lstrip()), translate(found), translate(why))
+
+    row("profile", str(machine.profile.value), machine.profile.reason)
     for gpu in machine.gpus:
         free, total = gib(gpu.free_bytes.value), gib(gpu.total_bytes.value)
-        table.add_row(f"GPU {gpu.index}", f"{gpu.name.value}, {total}, {free} free", gpu.name.reason)
+        row(f"GPU {gpu.index}", f"{gpu.name.value}, {total}, {free} free", gpu.name.reason)
         facts: tuple[tuple[str, Finding[Any]], ...] = (
             ("capability", gpu.compute_capability),
             ("link", gpu.interconnect),
@@ -81,11 +87,11 @@ def _machine(printer: Printer, machine: Machine) -> None:
         )
         for name, fact in facts:
             if fact.known:
-                table.add_row(f"  {name}", _found(fact), fact.reason)
+                row(f"  {name}", _found(fact), fact.reason)
         for other in gpu.used_by.value or ():
-            table.add_row("", f"used by {other}", gpu.used_by.reason)
+            row("", f"used by {other}", gpu.used_by.reason)
     if not machine.gpus:
-        table.add_row("GPUs", "none", machine.gpus_problem or machine.gpus_reason)
+        row("GPUs", "none", machine.gpus_problem or machine.gpus_reason)
     for name, finding in (
         ("driver", machine.driver),
         ("CPU", machine.cpu_name),
@@ -93,31 +99,27 @@ def _machine(printer: Printer, machine: Machine) -> None:
         ("CPU features", machine.cpu_features),
     ):
         if finding.known or name != "driver" or machine.gpus:
-            table.add_row(name, _found(finding), finding.reason)
+            row(name, _found(finding), finding.reason)
     for name, size in (
         ("memory", machine.ram_bytes),
         ("memory free", machine.ram_available_bytes),
         ("disk free", machine.disk_free_bytes),
         ("cache disk free", machine.cache_free_bytes),
     ):
-        table.add_row(name, gib(size.value), size.reason)
-    table.add_row("nodes", _found(machine.nodes), machine.nodes.reason)
+        row(name, gib(size.value), size.reason)
+    row("nodes", _found(machine.nodes), machine.nodes.reason)
     for partition in machine.slurm.value.partitions if machine.slurm.value else ():
         gpus = f"{partition.gpus_per_node} × {partition.gpu_type or 'GPU'}"
         offers = f"{partition.nodes} nodes of {gpus}, limit {partition.time_limit}"
-        table.add_row(f"Slurm {partition.name}", offers, machine.slurm.reason)
+        row(f"Slurm {partition.name}", offers, machine.slurm.reason)
     printer.table(table)
     packages = machine.packages.value or {}
     listed = ", ".join(f"{name} {version}" for name, version in packages.items())
     printer.text()
     if machine.packages.known:
         printer.field("packages", listed or translate("none of the training set"), width=10)
-        printer.field(
-            "",
-            translate("openr1 hw-profile --check says whether they belong together"),
-            width=10,
-            style="dim",
-        )
+        together = translate("openr1 hw-profile --check says whether they belong together")
+        printer.field("", together, width=10, style="dim")
     else:
         printer.field("packages", translate(machine.packages.reason), width=10)
 
@@ -166,11 +168,12 @@ def _plan(printer: Printer, planning: Planning) -> None:
     printer.say(f"section {planning.section}", style="bold")
     if planning.problem is not None:
         printer.text(f"  {translate(planning.problem.what)}", style="bold red")
-        for label, text in (("at", planning.problem.where), ("do", planning.problem.fix)):
+        for name, text in (("at", planning.problem.where), ("do", planning.problem.fix)):
             if text:
-                printer.field(label, translate(text), indent=2, width=4)
+                printer.field(name, translate(text), indent=2, width=4)
     if plan is not None:
-        printer.text(f"  {plan.processes} process(es): {plan.processes_reason}")
+        ranks = f"{plan.processes} process" + ("es" if plan.processes > 1 else "")
+        printer.text(f"  {ranks}: {plan.processes_reason}")
         printer.text(f"  sharding {plan.sharding}: {plan.sharding_reason}")
         for key, chosen in plan.values.items():
             printer.text(f"  {key} = {chosen.value}  ({chosen.reason})", style="dim")
@@ -186,10 +189,10 @@ def _plan(printer: Printer, planning: Planning) -> None:
     elif plan is not None:
         printer.say(f"  memory not known: {plan.memory_reason}")
     if refused is not None:
-        printer.text(f"  {translate('does not fit')}: {translate(refused.what)}", style="bold red")
+        printer.text(f"  {translate(refused.what)}", style="bold red")
         for edit in refused.edits:
-            enough = "makes it fit" if edit.suffices else "helps"
-            said = translate(f"{enough}, saves {gib(edit.saves_bytes)}")
+            saved = gib(edit.saves_bytes)
+            said = translate(f"makes it fit, saves {saved}" if edit.suffices else f"helps, saves {saved}")
             printer.command(f"  {said}:  {edit.flags}   ({translate(edit.words)})")
 
 

@@ -132,8 +132,8 @@ class Live:
     def _look_after(self, metrics: dict[str, float]) -> None:
         """Say in words what the metrics show, once each."""
         for found in self.health.observe(metrics) if self.health else ():
-            said = " ".join(map(translate, (f"{found.rule.title}.", found.seen, found.rule.advice)))
-            self.printer.note(f"{translate(f'step {found.last_step:g}')}: {said}")
+            title, seen, advice = map(translate, (found.rule.title, found.seen, found.rule.advice))
+            self.printer.note(f"{translate(f'step {found.last_step:g}')}: {title}. {seen} {advice}")
 
     def _on_notice(self, event: dict[str, Any]) -> None:
         self.printer.note(event["text"])

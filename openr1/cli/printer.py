@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from openr1.errors import Interrupted, OpenR1Error, RecipeErrors
+from openr1.language import label as translate_label
 from openr1.language import translate
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Printer:
         if not self.json:
             from rich.cells import cell_len
 
-            shown = translate(label)
+            shown = translate_label(label)
             head = " " * indent + shown + " " * max(width - cell_len(shown), 1)
             self.console().print(hanging(self.console(), head, text), style=style, markup=False)
 
@@ -74,7 +75,7 @@ class Printer:
             return
         for column in table.columns:
             if isinstance(column.header, str):
-                column.header = "\n".join(map(translate, column.header.split("\n")))
+                column.header = translate_label(column.header)
         if isinstance(table.title, str):
             table.title = translate(table.title)
         self.console().print(table)
@@ -108,13 +109,13 @@ class Printer:
             for label, text in lines:
                 if text:
                     # Not wrapped: what is to be done is often a command to copy.
-                    shown = f"  {translate(label):<3} {translate(text)}"
+                    shown = f"  {translate_label(label):<3} {translate(text)}"
                     console.print(shown, markup=False, soft_wrap=True)
         sys.stderr.flush()
 
 
 def hanging(console: Console, head: str, text: str) -> str:
-    """`head` and `text` on lines of the console's width, those after the first indented as far as the head."""
+    """`head` and `text` on lines of the console's width, all but the first indented as far as the head."""
     from rich.cells import cell_len
     from rich.text import Text
 

@@ -18,9 +18,10 @@ def show(printer: Printer, found: Rehearsal) -> None:
     printer.field("peak", f"{gib(found.peak_bytes)} / {gib(found.capacity_bytes)}")
     printer.field("predicted", phases or translate("not known"), indent=2, width=10, style="dim")
     if found.step_seconds is not None:
-        said = found.predicted_step_seconds
-        predicted = "not predicted" if said is None else f"predicted {said:.3g} s"
-        printer.field("step", translate(f"{found.step_seconds:.3g} s at full length ({predicted})"))
+        took, said = f"{found.step_seconds:.3g}", found.predicted_step_seconds
+        alone = f"{took} s at full length (not predicted)"
+        beside = f"{took} s at full length (predicted {said or 0:.3g} s)"
+        printer.field("step", translate(alone if said is None else beside))
     if found.run_seconds is not None:
         printer.field("whole run", translate(f"{duration(found.run_seconds)} at most, {found.steps} steps"))
     each, whole, free = map(gib, (found.checkpoint_bytes, found.disk_bytes, found.disk_free_bytes))

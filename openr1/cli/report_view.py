@@ -69,6 +69,9 @@ def _one(printer: Printer, name: str, entry: Entry, stories: Sequence[Story]) ->
         if story.series.rows:
             printer.text(f"  {harmless(story.name)}, {story.series.rows:,} rows of metrics")
             _curves(printer, story)
+        elif story.findings:
+            printer.text(f"  {harmless(story.name)}")
+        if story.series.rows or story.findings:
             _health(printer, story.findings)
     show_sections(printer, entry)
     printer.text()
@@ -108,14 +111,14 @@ def sparkline(curve: Curve, width: int = WIDTH) -> str:
 def _health(printer: Printer, findings: Sequence[Finding]) -> None:
     for found in findings:
         style = "yellow" if found.rule.level == "warning" else "dim"
-        printer.text(f"    {translate(found.rule.title)} ({translate(found.when)})", style=style)
+        printer.text(f"    {translate(found.rule.title)} ({harmless(translate(found.when))})", style=style)
         for label, text in (
             ("seen", found.seen),
             ("expected", found.rule.expected),
             ("do", found.rule.advice),
         ):
             printer.field(label, harmless(translate(text)), indent=6, width=9)
-    if not any(f.rule.level == "warning" for f in findings):
+    if all(f.rule.level != "warning" and not f.who for f in findings):
         printer.say("    nothing unusual in the metrics", style="green")
 
 

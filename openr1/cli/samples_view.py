@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from openr1.cli.printer import Printer
 from openr1.cli.words import harmless, harmless_lines, short
-from openr1.language import translate
+from openr1.language import label
 from openr1.services.samples import Found, Sample
 
 HEAD, TAIL = 600, 1200  # characters of a long text that are shown without --full
@@ -29,9 +29,9 @@ def show(found: Found, *, json: bool, full: bool) -> None:
     for sample in found.samples:
         _sample(printer, sample, full)
     asked = f" that match, of {found.total:,}" if found.matching != found.total else ""
-    printer.say(f"{len(found.samples)} shown of {found.matching:,}{asked}")
+    printer.say(f"{len(found.samples)} shown of {found.matching:,}" + asked)
     for name, verdicts in found.files.items():
-        counted = ", ".join(f"{count:,} {translate(verdict)}" for verdict, count in verdicts.items())
+        counted = ", ".join(f"{count:,} {label(verdict)}" for verdict, count in verdicts.items())
         printer.text(f"  {harmless(name)}: {sum(verdicts.values()):,} = {counted}", style="dim")
 
 
@@ -47,8 +47,8 @@ def _sample(printer: Printer, sample: Sample, full: bool) -> None:
         extracted = "–" if sample.extracted is None else harmless_lines(sample.extracted)
         printer.field("extracted", extracted, width=11)
         style = COLOURS.get(sample.verdict, "yellow")
-        said = f"{sample.verdict} ({harmless_lines(sample.reason or '')})"
-        printer.field("verdict", said, width=11, style=style)
+        why = f"{sample.verdict} ({harmless_lines(sample.reason or '')})"
+        printer.field("verdict", why, width=11, style=style)
     if sample.scores:
         shown = "  ".join(f"{k} {short(v)}" for k, v in sample.scores.items() if isinstance(v, (int, float)))
         printer.field("rewards", shown, width=11)

@@ -11,7 +11,7 @@ from openr1.cli.live import Live
 from openr1.cli.printer import Printer
 from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, short
-from openr1.language import translate
+from openr1.language import label, translate
 from openr1.services import serving
 from openr1.services.prepare import Prepared
 from openr1.services.request import Asked
@@ -59,9 +59,9 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     printer.text(f"{resolved.recipe} · {resolved.name} ({resolved.stage})", style="bold")
     printer.field("run folder", f"{prepared.run.path}  ({translate(_state(prepared))})")
     printer.field("machine", _machine(plan["machine"]))
-    for key, label in (("processes", "processes"), ("sharding", "sharding")):
+    for key in ("processes", "sharding"):
         if key in plan:
-            printer.field(label, f"{plan[key]}  ({plan.get(f'{key}_reason', '')})")
+            printer.field(key, f"{plan[key]}  ({plan.get(f'{key}_reason', '')})")
     if plan.get("sampling"):
         printer.field("samples", f"{plan['sampling']['backend']}: {plan['sampling']['reason']}")
     if plan.get("memory_reason"):
@@ -167,4 +167,4 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
         shown = ", ".join(f"{key} {short(value)}" for key, value in last.items() if value is not None)
         printer.say(f"{outcome.result.get('steps')} steps in {duration(outcome.seconds)}: {shown}")
         printer.field("model:", str(outcome.prepared.run.model), width=7)
-        printer.command(f"{translate('next:')}  openr1 eval TASK --model {outcome.prepared.run.path}", "dim")
+        printer.command(f"{label('next:')}  openr1 eval TASK --model {outcome.prepared.run.path}", "dim")

@@ -39,7 +39,7 @@ class Recipe:
     sections: tuple[Section, ...] = ()
 
     def place(self, line: int) -> str:
-        """`file:line`, the file as seen from the current folder where it lies below; a shipped one by name."""
+        """`file:line`, the file seen from the current folder where it lies below, a shipped one by name."""
         return f"{_shown(self.path)}:{line}"
 
     def of_stage(self, stage: str) -> list[Section]:

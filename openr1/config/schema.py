@@ -12,6 +12,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from openr1.config.references import is_reference
+
+BACKEND_NAMES = ("auto", "vllm", "server", "transformers")
 Stage = Literal["sft", "grpo", "eval", "generate"]
 STAGES: tuple[Stage, ...] = ("sft", "grpo", "eval", "generate")
 
@@ -162,8 +165,9 @@ class SamplingFields(_Fields):
     """Keep the k most likely tokens only; off when not given."""
     batch_size: int | None = Field(None, ge=1)
     """Completions generated side by side on this machine; chosen from the machine when not given."""
-    backend: Literal["auto", "vllm", "server", "transformers"] = "auto"
-    """What samples: vllm in process, a vLLM server started for the run, or transformers; auto: the plan's."""
+    backend: str = "auto"
+    """What samples: vllm in process, server (a vLLM server started for the run), transformers, or
+    `file.py:CLASS`; auto: the plan's."""
     parallel: Literal["data", "tensor"] | None = None
     """Several GPUs: one engine each (data), or one over all (tensor); the plan's choice when not given."""
     tensor_parallel: int | None = Field(None, ge=1)
@@ -199,6 +203,13 @@ class SamplingFields(_Fields):
     @classmethod
     def _one_server_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("backend")
+    @classmethod
+    def _a_backend(cls, value: str) -> str:
+        if value not in BACKEND_NAMES and not is_reference(value):
+            raise ValueError(f"must be one of {', '.join(BACKEND_NAMES)}, or file.py:CLASS")
+        return value
 
 
 class EvalFields(SamplingFields):

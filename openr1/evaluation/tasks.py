@@ -20,7 +20,8 @@ class Task:
     """One benchmark.
 
     Args:
-        hub, config, split, revision: the dataset on the hub; `revision` is the commit that is read.
+        hub, config, split, revision: the dataset on the hub, or a local file as `hub`; `revision` is the
+            commit that is read.
         columns: (problem, gold answer).
         kind: "math" (an expression), "choice" (a letter, options in more columns), "plain" (asked as it is).
         rows: the published size.
@@ -31,12 +32,12 @@ class Task:
 
     name: str
     hub: str | None
-    config: str | None
-    split: str
-    revision: str | None
-    columns: tuple[str, str]
-    kind: Kind
-    rows: int | None
+    config: str | None = None
+    split: str = "test"
+    revision: str | None = None
+    columns: tuple[str, str] = ("problem", "answer")
+    kind: Kind = "math"
+    rows: int | None = None
     fingerprint: str | None = None
     gated: bool = False
 
@@ -113,15 +114,19 @@ WHY_NOT = "LiveCodeBench executes programs against hidden tests; only its publis
 
 
 def task_named(name: str) -> Task:
-    """The task of that name or alias, a built-in one with its options, or `lighteval:TASK`.
+    """The task of that name or alias, a built-in one with its options, `file.py:NAME`, or `lighteval:TASK`.
 
     Raises:
         UsageError: no such task; names the nearest.
-        RecipeError: a built-in task's options are wrong.
+        RecipeError: a built-in task's options are wrong, or a file holds no such task.
     """
     if is_builtin(name):
         parse_task(name)
         return Task(name, None, None, "test", None, ("problem", "answer"), "plain", None)
+    if name.partition(":")[0].endswith(".py"):
+        from openr1.evaluation.task_file import task_from
+
+        return task_from(name)
     if name.startswith(LIGHTEVAL) and name != LIGHTEVAL:
         return Task(name, None, None, "test", None, ("", ""), "plain", None)
     known = ALIASES.get(name, name)
@@ -137,5 +142,5 @@ def task_named(name: str) -> Task:
         f"unknown task `{name}`",
         fix=f"did you mean {ALIASES.get(near, near)}?"
         if near
-        else f"tasks: {', '.join(TASKS)}, builtin:chain-sum, lighteval:TASK",
+        else f"tasks: {', '.join(TASKS)}, builtin:chain-sum, file.py:NAME, lighteval:TASK",
     )

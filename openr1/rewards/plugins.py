@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..config.references import load_module
 from ..errors import RecipeError
 
 _SHAPE = "def NAME(completions, **kwargs) -> list[float | None]; columns come as keywords"
-
-
-def is_reference(name: str) -> bool:
-    """True for `something:function`."""
-    module, colon, function = name.rpartition(":")
-    return bool(colon and module and function.isidentifier())
 
 
 def load(reference: str) -> Callable[..., Any]:
@@ -30,7 +22,7 @@ def load(reference: str) -> Callable[..., Any]:
             of a reward.
     """
     module_name, _, function = reference.rpartition(":")
-    module = _from_file(module_name) if module_name.endswith(".py") else _from_module(module_name)
+    module = load_module(module_name, "reward")
     func = getattr(module, function, None)
     if not callable(func):
         have = [n for n, v in vars(module).items() if inspect.isfunction(v) and not n.startswith("_")]
@@ -39,38 +31,6 @@ def load(reference: str) -> Callable[..., Any]:
         )
     check_signature(reference, func)
     return func
-
-
-def _from_file(name: str) -> Any:
-    path = Path(name).expanduser().resolve()
-    if not path.is_file():
-        raise RecipeError(f"reward file {name} does not exist", where=str(path))
-    label = f"openr1_reward_{path.stem}_{abs(hash(str(path))):x}"
-    if label in sys.modules:
-        return sys.modules[label]
-    spec = importlib.util.spec_from_file_location(label, path)
-    if spec is None or spec.loader is None:
-        raise RecipeError(f"{name} cannot be imported", where=str(path))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[label] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as problem:
-        del sys.modules[label]
-        raise RecipeError(
-            f"{name} does not import: {type(problem).__name__}: {problem}", where=str(path)
-        ) from problem
-    return module
-
-
-def _from_module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except Exception as problem:
-        raise RecipeError(
-            f"module {name} does not import: {type(problem).__name__}: {problem}",
-            fix="is it installed in this environment, or reachable by PYTHONPATH?",
-        ) from problem
 
 
 def check_signature(reference: str, func: Callable[..., Any]) -> None:

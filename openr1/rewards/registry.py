@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from ..config.references import is_reference
 from ..errors import RecipeError
 from . import code, codeforces, form, mathematics, olympiad, plugins, repetition, sandbox
 
@@ -243,7 +244,7 @@ def check_reward_funcs(names: Any, *, compat: str | None = None, **params: Any) 
         RecipeError: as `get_reward_funcs`; what only an import can tell is left to it.
     """
     entries = [] if isinstance(names, str) else [split_entry(e) for e in names]
-    outside = [(name, own) for name, own in entries if plugins.is_reference(name)]
+    outside = [(name, own) for name, own in entries if is_reference(name)]
     if compat is not None or not outside:
         get_reward_funcs(names, compat=compat, **params)
         return
@@ -252,7 +253,7 @@ def check_reward_funcs(names: Any, *, compat: str | None = None, **params: Any) 
         for key in own:
             if accepted is not None and key not in accepted:
                 raise _unknown(f"parameter of reward {name.rsplit(':', 1)[1]}", key, sorted(accepted))
-    inside = [{name: own} for name, own in entries if not plugins.is_reference(name)]
+    inside = [{name: own} for name, own in entries if not is_reference(name)]
     if inside:
         get_reward_funcs(inside, **params)
     else:
@@ -289,7 +290,7 @@ def _check_flat(params: Mapping[str, Any]) -> None:
 
 
 def _build(name: str, own: dict[str, Any], shared: Mapping[str, Any]) -> Reward:
-    if plugins.is_reference(name):
+    if is_reference(name):
         func = plugins.load(name)
         accepted, columns = plugins.accepted_parameters(func), ()
         label = name.rsplit(":", 1)[1]

@@ -11,7 +11,7 @@ import functools
 import math
 import statistics
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -79,6 +79,8 @@ class Finding:
     value: float
     was: float | None
     going_on: bool = True
+    who: str = ""
+    """Of an evaluation: model and task. It has no steps."""
 
     @property
     def seen(self) -> str:
@@ -90,7 +92,9 @@ class Finding:
 
     @property
     def when(self) -> str:
-        """`at step 3` or `from step 3 to 40`."""
+        """`at step 3` or `from step 3 to 40`; of an evaluation the model and its task."""
+        if self.who:
+            return self.who
         if self.step == self.last_step:
             return f"at step {self.step:g}"
         return f"from step {self.step:g} to {self.last_step:g}"
@@ -101,6 +105,7 @@ class Finding:
             "level": self.rule.level,
             "title": self.rule.title,
             "metric": self.metric,
+            **({"who": self.who} if self.who else {}),
             "step": self.step,
             "last_step": self.last_step,
             "seen": self.seen,
@@ -283,3 +288,32 @@ class Health:
             return value > condition.above * unit
         assert condition.within is not None
         return abs(value) <= condition.within * unit
+
+
+def of_result(stage: str, result: Mapping[str, Any]) -> list[Finding]:
+    """What the result of an evaluation shows, score by score, or that of a generation; [] for other stages.
+
+    A manifest that another version wrote may lack any of it.
+    """
+    found = []
+    for who, row in _rows(stage, result):
+        health = Health(stage)
+        health.observe(row)
+        for finding in health.findings:
+            finding.who = who
+            found.append(finding)
+    return found
+
+
+def _rows(stage: str, result: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    scores = result.get("scores")
+    if stage == "eval" and isinstance(scores, list):
+        for score in scores:
+            if isinstance(score, dict):
+                yield f"{score.get('model')} on {score.get('task')}", score
+    if stage == "generate":
+        verdicts = result.get("verdicts")
+        judged = verdicts if isinstance(verdicts, dict) else {}
+        counts = [number(count) or 0 for count in judged.values()]
+        right = {"right": (number(judged.get("right", 0)) or 0) / sum(counts)} if sum(counts) else {}
+        yield "all completions", {**result, **right}

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from openr1.config.references import load_module
+from openr1.errors import RecipeError
 from openr1.sampling.requests import Completion, Request, SamplingParams, Unit
 
 
@@ -43,12 +45,19 @@ class Sampler(Protocol):
     def close(self) -> None: ...
 
 
+BACKENDS = {
+    "transformers": "openr1.sampling.transformers_backend:open_sampler",
+    "vllm": "openr1.sampling.vllm_backend:VllmSampler",
+}
+"""Name -> what takes an Engine and returns a Sampler; imported when it is chosen."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """How to open a sampler; everything a worker process needs to know.
 
     Args:
-        backend: "transformers" or "vllm".
+        backend: a name of BACKENDS, or `file.py:CLASS` of one's own.
         source: hub id or folder.
         dtype: "auto", "float32", "bfloat16", "float16".
         batch_size: completions side by side; None takes the backend's default.
@@ -74,19 +83,16 @@ class Engine:
         return asdict(self)
 
     def open(self) -> Sampler:
-        """Load the model in this process."""
-        if self.backend == "vllm":
-            from openr1.sampling.vllm_backend import VllmSampler
+        """Load the model in this process.
 
-            return VllmSampler(self)
-        from openr1.sampling.transformers_backend import TransformersSampler
-
-        return TransformersSampler(
-            self.source,
-            dtype=self.dtype,
-            revision=self.revision,
-            trust_remote_code=self.trust_remote_code,
-            chat_template=self.chat_template,
-            batch_size=self.batch_size,
-            context=self.max_model_length,
-        )
+        Raises:
+            RecipeError: no such backend, or it cannot be imported.
+        """
+        module_name, _, name = BACKENDS.get(self.backend, self.backend).rpartition(":")
+        module = load_module(module_name, "backend")
+        opened = getattr(module, name, None)
+        if not callable(opened):
+            there = ", ".join(n for n, v in vars(module).items() if isinstance(v, type)) or "none"
+            raise RecipeError(f"{module_name} has no backend {name}", fix=f"its classes: {there}")
+        sampler: Sampler = opened(self)
+        return sampler

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from openr1.data.model_source import explain_missing
+from openr1.sampling.backend import Engine
 from openr1.sampling.prompts import Prompts
 from openr1.sampling.requests import Completion, Request, SamplingParams, Unit, ends_in_think
 from openr1.sampling.weights import model_fingerprint
@@ -171,3 +172,16 @@ class TransformersSampler:
             finish_reason="length" if end is None and cut is None else "stop",
             think_prefilled=ends_in_think(prompt),
         )
+
+
+def open_sampler(engine: Engine) -> TransformersSampler:
+    """The sampler of an Engine (see `backend.BACKENDS`)."""
+    return TransformersSampler(
+        engine.source,
+        dtype=engine.dtype,
+        revision=engine.revision,
+        trust_remote_code=engine.trust_remote_code,
+        chat_template=engine.chat_template,
+        batch_size=engine.batch_size,
+        context=engine.max_model_length,
+    )

@@ -17,6 +17,8 @@ from openr1.errors import EnvironmentProblem
 from openr1.hardware.doctor import hub_token_here, wandb_key_here
 from openr1.hardware.packages import importable
 
+PACKAGES = ("tensorboard", "trackio", "mlflow", "comet_ml", "clearml", "swanlab")
+"""Trackers whose name is that of their package."""
 HUB_FIX = "hf auth login, or --push_to_hub false"
 WANDB_FIX = "pip install wandb && wandb login, or --report_to none"
 
@@ -61,16 +63,34 @@ def check_accounts(resolved: Resolved, environ: Mapping[str, str] = os.environ) 
     """Before a launch.
 
     Raises:
-        EnvironmentProblem: an upload or W&B is asked for and there is no account; says how to mend it.
+        EnvironmentProblem: an upload or W&B is asked for and there is no account, or a tracker is not
+            installed; says how to mend it.
     """
     if resolved.values.get("push_to_hub") and (why := no_hub(environ)):
         raise EnvironmentProblem(
             f"push_to_hub is asked for and {why}", where=resolved.where("push_to_hub"), fix=HUB_FIX
         )
+    check_trackers(resolved)
     if reports_to_wandb(resolved) and (why := no_wandb(environ)):
         raise EnvironmentProblem(
             f"report_to: wandb is asked for and {why}", where=resolved.where("report_to"), fix=WANDB_FIX
         )
+
+
+def check_trackers(resolved: Resolved) -> None:
+    """Refuse a tracker whose package is not here; W&B has a check of its own, which also wants a key.
+
+    Raises:
+        EnvironmentProblem: with the command that installs it.
+    """
+    wanted = resolved.values.get("report_to") or ()
+    for name in [wanted] if isinstance(wanted, str) else wanted:
+        if name in PACKAGES and not importable(name):
+            raise EnvironmentProblem(
+                f"report_to: {name} is asked for and {name} is not installed",
+                where=resolved.where("report_to"),
+                fix=f"pip install {name}, or --report_to none",
+            )
 
 
 def named_target(resolved: Resolved) -> Resolved:

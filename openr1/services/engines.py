@@ -65,7 +65,7 @@ def sampling_plan(
         )
     if not machine.gpus:
         found = _on_cpu(resolved, machine, backend, why)
-    elif backend == "transformers":
+    elif backend not in VLLM:
         found = _beside(resolved, machine, why, gpus or here)
     else:
         found = _with_vllm(resolved, machine, backend, why, models, gpus or here)

@@ -217,8 +217,9 @@ def leave(folder: Path, listen: Listener) -> None:
         if found is not None:
             page.write_run(found, [tell(run) for run in found.runs], pairs_within(found))
     except Exception as error:  # whatever it is, the run itself is well
-        what = f"no report was written ({type(error).__name__}: {error})"
-        listen({"event": "notice", "text": f"{what}; openr1 report {folder} tries again"})
+        why = f"{type(error).__name__}: {error}"
+        text = f"no report was written ({why}); openr1 report {folder} tries again"
+        listen({"event": "notice", "text": text})
 
 
 class Refresh:

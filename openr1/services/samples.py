@@ -121,8 +121,10 @@ def samples(
 
 
 def sample_files(folder: Path) -> list[Path]:
-    """Files of samples in a run, or in the sections of a pipeline: what came last first, so that a reader meets
-    the trained model before the one it began as."""
+    """Files of samples in a run, or in the sections of a pipeline.
+
+    What came last is first, so that a reader meets the trained model before the one it began as.
+    """
     found = entry(folder)
     places = [folder] if found is None else [run.path for run in reversed(found.runs)]
     return [

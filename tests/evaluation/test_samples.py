@@ -63,7 +63,8 @@ def test_what_was_wrong(cli: Cli, run: str) -> None:
     assert "gold       3" in out
     assert "verdict    wrong (same)" in out
     assert "cut off" in out
-    assert "2 of 2 shown; in all 2 right, 1 wrong, 1 truncated" in out
+    assert "2 shown of 2 that match, of 4" in out
+    assert "samples/m-math_500.jsonl: 4 = 2 right, 1 wrong, 1 truncated" in out
     assert "raw" not in out
     assert "characters (--full shows them)" in out
     assert "x" * 100 in cli("samples", run, "--verdict", "truncated", "--full").out
@@ -87,3 +88,31 @@ def test_other_kinds_of_runs_and_mistakes(cli: Cli, run: str) -> None:
     assert "no samples of `gsm8k`" in cli("samples", run, "--of", "gsm8k", code=2).err
     cli.write("runs/empty/manifest.json", "{}")
     assert "holds no samples" in cli("samples", "empty", code=2).err
+
+
+def test_the_last_model_comes_first_and_counts_add_up(cli: Cli, run: str) -> None:
+    files = {name: f"samples/{name}-t.jsonl" for name in ("base", "sft", "a-grpo")}
+    for name, file in files.items():
+        write_rows(cli.folder / "runs/eval-2" / file, [answer(0, "right", f"by {name}"), answer(1, "wrong")])
+    scores = [{"samples_file": file} for file in files.values()]
+    manifest = {"format": 1, "state": "finished", "result": {"scores": scores}}
+    cli.write("runs/eval-2/manifest.json", json.dumps(manifest))
+    found = cli("samples", "eval-2", "--json").json
+    assert found["samples"][0]["text"] == "by a-grpo"
+    assert list(found["files"]) == ["samples/a-grpo-t.jsonl", "samples/sft-t.jsonl", "samples/base-t.jsonl"]
+    assert found["total"] == found["matching"] == 6 == sum(found["verdicts"].values())
+    grpo = cli("samples", "pipe", "--json").json
+    assert (grpo["total"], grpo["verdicts"]) == (1, {"not judged": 1})
+
+
+def test_without_a_name_the_newest_run_is_taken_and_said(cli: Cli, run: str) -> None:
+    cli.write("runs/eval-3/samples/m-t.jsonl", "")
+    write_rows(cli.folder / "runs/eval-3/samples/m-t.jsonl", [answer(0, "right", "the newest")])
+    later = {"format": 1, "state": "finished", "created": "2099-01-01T00:00:00+00:00"}
+    cli.write("runs/eval-3/manifest.json", json.dumps(later))
+    cli.write("runs/sft-9/manifest.json", json.dumps(later | {"created": "2100-01-01T00:00:00+00:00"}))
+    done = cli("samples")
+    assert "the newest" in done.out and "taking the newest, runs/eval-3" in done.err
+    assert "taking the newest, runs/sft-9" in cli("report").err  # it holds no samples, but it is a run
+    assert "no run is here" in cli("report", code=2, OPENR1_RUNS_DIR="nowhere").err
+    assert "no run holds samples" in cli("samples", code=2, OPENR1_RUNS_DIR="nowhere").err

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from openr1.runs.health import Health, rules
+from openr1.runs.health import Health, of_result, rules
 from tests.conftest import rows_of
 
 RECORDINGS = Path(__file__).parent / "recordings"
 INDEX: dict[str, Any] = json.loads((RECORDINGS / "index.json").read_text(encoding="utf-8"))
+RESULTS: dict[str, Any] = json.loads((RECORDINGS / "results.json").read_text(encoding="utf-8"))
 GOOD = sorted(name for name in INDEX if name.startswith("good-"))
 
 # recording -> all that is said of it, in the order of steps: its fault, and what really follows from it
@@ -52,7 +53,9 @@ def test_every_recording_is_expected_and_every_fault_is_recorded() -> None:
     assert len(GOOD) == 8  # sft and grpo of four seeds
     recorded = {rule for found in EXPECTED.values() for rule in found}
     by_hand = {"loss-not-finite", "one-reward-flat"}  # below
-    assert recorded | by_hand == {rule.id for rule in rules()}
+    of_results = {rule for found in OF_RESULTS.values() for rule in found}
+    remarked = {rule for name in GOOD_RESULTS for rule, _ in said_of(name)}
+    assert recorded | by_hand | of_results | remarked == {rule.id for rule in rules()}
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
@@ -130,5 +133,46 @@ def test_every_rule_is_whole() -> None:
         assert rule.source
         assert rule.advice.endswith(".")
         assert rule.expected
-        assert set(rule.stages) <= {"sft", "grpo"}
+        assert set(rule.stages) <= {"sft", "grpo", "eval", "generate"}
         assert set(rule.unless) <= {other.id for other in rules()}
+
+
+# recorded result -> what is said of it; `tests/runs/recordings/golds.py` has references that nobody can read
+OF_RESULTS = {
+    "eval-cut-off": ["eval-cut-off"],
+    "eval-no-answer": ["eval-no-answer"],
+    "eval-not-judged": ["eval-not-judged"],
+    "generate-cut-off": ["generate-cut-off", "generate-nothing-right"],
+    "generate-nothing-right": ["generate-cut-off", "generate-nothing-right"],
+}
+# random weights, which the evaluations of the good pipelines begin with
+GOOD_RESULTS = sorted(name for name in RESULTS if "good" in name)
+
+
+def said_of(name: str) -> list[tuple[str, str]]:
+    return [(f.rule.id, f.when) for f in of_result(RESULTS[name]["stage"], RESULTS[name]["result"])]
+
+
+@pytest.mark.parametrize("name", sorted(OF_RESULTS))
+def test_a_fault_of_an_evaluation_or_a_generation_is_found(name: str) -> None:
+    assert [rule for rule, _ in said_of(name)] == OF_RESULTS[name]
+    assert set(RESULTS) == {*OF_RESULTS, *GOOD_RESULTS}
+
+
+@pytest.mark.parametrize("name", GOOD_RESULTS)
+def test_of_a_good_result_only_the_untrained_model_is_remarked(name: str) -> None:
+    said = said_of(name)
+    if name == "generate-good":
+        assert said == []
+        return
+    assert said == [("eval-nothing-right", "base on builtin:chain-sum?steps=5")]
+    (note,) = of_result("eval", RESULTS[name]["result"])
+    assert note.rule.level == "note"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{}, {"scores": None}, {"scores": [1, {}, {"accuracy": "x", "truncated": None}]}, {"verdicts": [3]}],
+)
+def test_a_result_that_lacks_something_is_no_finding(result: dict[str, Any]) -> None:
+    assert of_result("eval", result) == of_result("generate", result) == of_result("sft", result) == []

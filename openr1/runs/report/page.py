@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openr1 import __version__
+from openr1.language import translate
 from openr1.runs import manifest
 from openr1.runs.files import write_whole
 from openr1.runs.health import Finding, rules
@@ -73,8 +74,8 @@ def render_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) ->
             foreign=foreign_tables(entry),
             kept=[(story.name, rows) for story in stories if (rows := funnel(story.result))],
             pairs=[pair_row(p) for p in pairs],
-            watched=any(s["trained"] and s["rows"] for s in sections),
-            rule_count=len(rules()),
+            watched=any(s["rows"] or s["judged"] for s in sections),
+            rule_count=sum(bool({"sft", "grpo"} & set(rule.stages)) for rule in rules()),
             sections=sections,
             commands=_commands(entry, stories),
             versions=_versions(first),
@@ -116,7 +117,7 @@ def render_two(
     findings = [
         (name, [_finding(f) for s in stories for f in s.findings])
         for name, _, stories in sides
-        if any(s.series.rows for s in stories)
+        if any(s.series.rows or s.findings for s in stories)
     ]
     scores = [
         {**score, "model": f"{score.get('model')}, {which}", "colour": colour}
@@ -221,6 +222,7 @@ def _section(story: Story) -> dict[str, Any]:
         "name": story.name,
         "stage": story.stage,
         "trained": trained,
+        "judged": _judged(story),
         "rows": f"{story.series.rows:,}" if story.series.rows else "",
         "summary": _summary(story),
         "findings": [_finding(f) for f in story.findings],
@@ -231,6 +233,15 @@ def _section(story: Story) -> dict[str, Any]:
         "defaults": [_shown_value(v) for v in story.values if v.kind == "default"],
         **_drawn(pictures(story) if trained else []),
     }
+
+
+def _judged(story: Story) -> str:
+    """What the rules looked at in an evaluation or a generation that has ended."""
+    if story.stage == "eval" and story.entry.scores:
+        return (
+            f"{len(story.entry.scores)} scores: cut-off answers, missing ones, and those nobody could judge"
+        )
+    return "the counts of this generation" if story.stage == "generate" and story.result else ""
 
 
 def _drawn(found: list[Picture]) -> dict[str, Any]:
@@ -261,7 +272,8 @@ def _picture(picture: Picture) -> dict[str, Any]:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    return {**finding.as_dict(), "when": finding.when}
+    said = {key: translate(str(finding.as_dict()[key])) for key in ("title", "seen", "expected", "advice")}
+    return {**finding.as_dict(), **said, "when": translate(finding.when)}
 
 
 def _step(group: ByReward) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from openr1.config.recipe import shipped
 from openr1.runs import resolved_file
 from openr1.runs.folder import RunFolder
-from openr1.runs.health import Finding, Health
+from openr1.runs.health import Finding, Health, of_result
 from openr1.runs.listing import Entry
 from openr1.runs.manifest import SECRET
 from openr1.runs.report.samples import ByReward, Exchange, by_reward, side_by_side
@@ -100,6 +101,7 @@ def tell(entry: Entry, *, samples: bool = True) -> Story:
     if entry.problem:
         story.problems.append(f"{entry.path.name}: {entry.problem}")
     _configuration(story)
+    story.findings = of_result(story.stage, story.result)
     _metrics(story)
     if samples:
         _samples(story)
@@ -139,7 +141,7 @@ def _metrics(story: Story) -> None:
     except OSError as error:
         story.problems.append(f"metrics.jsonl cannot be read: {error.strerror}")
         return
-    story.findings = health.findings
+    story.findings = [*health.findings, *story.findings]
     if training and not story.series.rows:
         story.problems.append("metrics.jsonl holds no whole row yet")
     if every > 1:
@@ -188,6 +190,8 @@ def _rebuilt_command(story: Story, verb: str) -> str:
 def _shipped(recipe: str) -> str:
     """A recipe of ours by its name alone: where it was installed is nobody's business."""
     path = Path(recipe)
+    if path.name == recipe and not path.exists() and path.stem in shipped():
+        return path.stem
     return path.stem if path.is_absolute() and path.parent.name in ("configs", "_recipes") else recipe
 
 

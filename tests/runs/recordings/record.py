@@ -1,9 +1,9 @@
 """Make the recordings anew: `python tests/runs/recordings/record.py FOLDER [NAME …]`.
 
 Runs the real command on tiny-cpu in FOLDER, once per line below, and keeps metrics.jsonl here (floats in six
-digits, without the columns that no rule reads) with stage, steps and command in index.json. About twenty
-minutes on two cores. The GRPO runs with a fault start from the sft section of
-good-42, so record that first.
+digits, without the columns that no rule reads) with stage, steps and command in index.json; of evaluations
+and generations the result, in results.json. About twenty minutes on two cores. What has a fault starts from a
+model of good-42, so record that first.
 """
 
 from __future__ import annotations
@@ -50,6 +50,27 @@ RECORDINGS: dict[str, tuple[str | None, list[str]]] = {
 DROPPED = ("time", "epoch", "clip_ratio/", "completions/min_", "completions/max_", "step_time")
 
 
+MODEL = ["--model", "runs/good-42/grpo", "--temperature", "1", "--top_p", "1"]
+TASK = "builtin:chain-sum?steps=5"
+EVAL = ["eval", TASK, *MODEL, "--limit", "200"]
+GENERATE = ["generate", "--dataset_name", TASK, "--num_generations", "2", "--temperature", "1"]
+TRAINED = [*GENERATE, "--limit", "100", "--model", "runs/good-42/grpo"]
+# Evaluations and generations have results instead of rows.
+RESULTS: dict[str, list[str]] = {
+    "eval-cut-off": [*EVAL, "--max_new_tokens", "16"],
+    "eval-no-answer": [*EVAL, "--max_new_tokens", "64", "--prefill", "<answer>\n\n</answer>\n"],
+    "eval-not-judged": ["eval", f"{HERE / 'golds.py'}:golds", *MODEL, "--max_new_tokens", "64"],
+    "generate-cut-off": [*TRAINED, "--max_new_tokens", "16"],
+    "generate-good": [*TRAINED, "--max_new_tokens", "64"],
+    "generate-nothing-right": [
+        *[*GENERATE, "--limit", "50", "--model", "builtin:tiny-qwen2"],
+        *["--max_new_tokens", "16", "--truncated", "keep"],
+    ],
+}
+SCORE = ("model", "task", "problems", "accuracy", "truncated", "no_answer", "unjudged")
+COUNTS = ("rows", "samples", "truncated", "verdicts")
+
+
 def run(folder: Path, name: str, fault: str | None, words: list[str]) -> Path:
     """The run's folder, after its end or failure."""
     words = [*words, "--run_name", name, "--quiet"]
@@ -83,6 +104,19 @@ def keep(run: Path, name: str, command: str) -> None:
     index.write_text(json.dumps(dict(sorted(found.items())), indent=1) + "\n", encoding="utf-8")
 
 
+def keep_result(run: Path, name: str, command: str) -> None:
+    """Add what the rules read of a result to results.json."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    result, path = manifest["result"], HERE / "results.json"
+    kept = {key: result[key] for key in COUNTS if key in result}
+    if "scores" in result:
+        kept = {"scores": [{key: score[key] for key in SCORE} for score in result["scores"]]}
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    said = command.replace(str(HERE), "tests/runs/recordings")
+    found[name] = {"stage": manifest["stage"], "command": said, "result": kept}
+    path.write_text(json.dumps(dict(sorted(found.items())), indent=1) + "\n", encoding="utf-8")
+
+
 def _short(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
@@ -97,10 +131,15 @@ def main() -> None:
             pipeline = run(folder, good, None, words)
             for section in ("sft", "grpo"):
                 keep(pipeline / section, f"{good}-{section}", f"openr1 {' '.join(words)}")
+            for section in ("eval", "greedy"):
+                keep_result(pipeline / section, f"{good}-{section}", f"openr1 {' '.join(words)}")
     for name, (fault, words) in RECORDINGS.items():
         if not names or name in names:
             said = f"openr1 {' '.join(words)}" + (f", with faults.{fault} in its process" if fault else "")
             keep(run(folder, name, fault, words), name, said)
+    for name, words in RESULTS.items():
+        if not names or name in names:
+            keep_result(run(folder, name, None, words), name, f"openr1 {' '.join(words)}")
 
 
 if __name__ == "__main__":
