@@ -168,7 +168,12 @@ def _share(value: Any, where: str, most: float) -> float | None:
             if most == 1.0
             else "0 or more"
         )
-        raise RecipeError(f"a {where.rpartition('.')[2]} must be {what}; here is {value!r}", where=where)
+        key = where.rpartition(".")[2]
+        raise RecipeError(
+            f"a {key} must be {what}; here is {value!r}",
+            where=where,
+            fix=f"{key}: 0.5 takes half of the rows" if most == 1.0 else f"{key}: 1",
+        )
     return float(value)
 
 
@@ -179,7 +184,9 @@ def _test_size(value: Any, where: str) -> float | int | None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not number or value <= 0 or (value > 1 and value != int(value)):
         raise RecipeError(
-            f"a held-out part is a number of rows, or a share between 0 and 1; here is {value!r}", where=where
+            f"a held-out part is a number of rows, or a share between 0 and 1; here is {value!r}",
+            where=where,
+            fix="100, or 0.05",
         )
     return float(value) if value < 1 else int(value)
 

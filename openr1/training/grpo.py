@@ -103,7 +103,8 @@ def reward_functions(
     """The recipe's rewards, ready to be called; plug-ins have been called once on `rows`.
 
     Raises:
-        RecipeError: a name that is no reward, a parameter it does not have, a plug-in that fails.
+        RecipeError: a name that is no reward, a parameter it does not have, a plug-in that fails, a column
+            that a reward needs and the rows do not have.
         EnvironmentProblem: a code reward, and no sandbox or compiler works here.
     """
     rewards = get_reward_funcs(
@@ -114,6 +115,13 @@ def reward_functions(
         **{key: values[key] for key in FLAT_REWARD_PARAMETERS},
     )
     for reward in rewards:
+        lacking = [" or ".join(names) for names in reward.columns if rows and not set(names) & set(rows[0])]
+        if lacking:
+            raise RecipeError(
+                f"reward {reward.name} needs a column named {', '.join(lacking)}",
+                where=str(values["dataset_name"] or "the mixture"),
+                fix=f"the rows have: {', '.join(sorted(rows[0]))}",
+            )
         reward.check_machine(rows)
     probe_rewards(rewards, rows)
     return list(rewards)

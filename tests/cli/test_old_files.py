@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -51,6 +52,23 @@ def test_the_light_fork_s_readme_starts_sft_with_the_grpo_file(cli: Cli) -> None
     done = cli("sft", "--config", at(cli.folder, "light-grpo"), code=3)
     assert "this is a grpo recipe" in done.err and "openr1 grpo config_demo.yaml" in done.err
     assert not (cli.folder / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
+def test_the_codeforces_file_trains_on_problems_of_ones_own(cli: Cli) -> None:
+    row = {"prompt": "double it", "language": "cpp", "official_tests": [{"input": "1", "output": "2"}]}
+    cli.write("rows.jsonl", "".join(json.dumps(row) + "\n" for _ in range(4)))
+    words = ("--dataset_name", "rows.jsonl", "--max_steps", 1, "--global_batch_size", 4)
+    short = ("--max_completion_length", 8, "--num_generations", 4, "--output_dir", "out", "--json")
+    name = at(cli.folder, "grpo-2025-07-codeforces")
+    done = cli("grpo", name, *TINY, *words, *short, **NOBODY)
+    assert done.json["result"]["steps"] == 1
+    (step,) = (row for row in rows_of(cli.folder / "out" / "metrics.jsonl") if "loss" in row)
+    assert step["rewards/cf_code/mean"] == -1.0 and "rewards/code_format/mean" in step
+    cli.write("rows.jsonl", json.dumps({"prompt": "double it"}) + "\n")
+    refused = cli("grpo", name, *TINY, *words, *short[:4], "--output_dir", "other", code=3, **NOBODY)
+    assert "reward cf_code needs a column named official_tests" in refused.err
 
 
 @pytest.mark.slow
