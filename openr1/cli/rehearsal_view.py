@@ -13,15 +13,26 @@ if TYPE_CHECKING:
 
 def show(printer: Printer, found: Rehearsal) -> None:
     """The rehearsal in a few lines."""
-    phases = ", ".join(f"{name} {gib(size)}" for name, size in found.predicted_bytes.items())
+    from rich.table import Table
+
     printer.text(f"peak        {gib(found.peak_bytes)} of {gib(found.capacity_bytes)}")
-    printer.text(f"  predicted {phases or 'not known'}", style="dim")
+    table = Table(box=None, pad_edge=False)
+    for name in ("phase", "measured", "predicted", "seconds"):
+        table.add_column(name, justify="left" if name == "phase" else "right")
+    for name, one in found.phases.items():
+        said = one["predicted_bytes"]
+        planned = "–" if said is None else gib(said)
+        table.add_row(f"  {name}", gib(one["peak_bytes"]), planned, f"{one['seconds']:.3g}")
+    printer.table(table)
     if found.step_seconds is not None:
         said = found.predicted_step_seconds
         predicted = "not predicted" if said is None else f"predicted {said:.3g} s"
         printer.text(f"step        {found.step_seconds:.3g} s at full length ({predicted})")
-    if found.run_seconds is not None:
-        printer.text(f"whole run   {duration(found.run_seconds)} at most, {found.steps} steps")
+    if found.run_seconds is not None and found.run_error_seconds is not None:
+        printer.text(
+            f"whole run   {duration(found.run_seconds)} ± {duration(found.run_error_seconds)} at most, "
+            f"{found.steps} steps and {found.saves} checkpoints"
+        )
     printer.text(
         f"disk        {gib(found.checkpoint_bytes)} a checkpoint, {gib(found.disk_bytes)} in all, "
         f"{gib(found.disk_free_bytes)} free"
