@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from openr1.cli import bench, configs, eval, generate, grpo, hw_profile, pipeline, report, runs, samples, sft
+from openr1.cli import (
+    bench,
+    configs,
+    eval,
+    generate,
+    grpo,
+    hw_profile,
+    pipeline,
+    report,
+    runs,
+    samples,
+    sft,
+    slurm,
+)
 from openr1.cli.commands import Commands
 
 EPILOG = """Start here:
@@ -26,6 +39,7 @@ app = typer.Typer(
 )
 
 # Every command takes RECIPE and `--KEY VALUE` in any order, so that words it does not know are its own.
+AS_JOBS = ("pipeline", "sft", "grpo", "eval", "generate", "bench")
 OPEN = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -49,6 +63,8 @@ for name, function, epilog in (
     ("hw-profile", hw_profile.command, hw_profile.EXAMPLES),
     ("report", report.command, report.EXAMPLES),
 ):
+    if name in AS_JOBS:
+        epilog += slurm.POINTER.format(command=name)
     settings = OPEN if name not in ("hw-profile", "report", "samples") else {}
     app.command(name, epilog=epilog, context_settings=settings)(function)
 app.add_typer(configs.app, name="configs")

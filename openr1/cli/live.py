@@ -49,6 +49,7 @@ class Live:
         self.stage = ""
         self.health: Health | None = None
         self.clock = Clock()
+        self.pace: float | None = None
         self.last_line = 0.0
         self.unsaid = ""  # the newest state, where no line has said it yet
         self.noted: set[str] = set()  # sections of a pipeline may have the same to say
@@ -98,9 +99,12 @@ class Live:
         else:
             self._line(f"{self.name}: {event['name']}")
 
+    def _on_pace(self, event: dict[str, Any]) -> None:
+        self.pace = event["step_seconds"]
+
     def _on_start(self, event: dict[str, Any]) -> None:
         self.total, self.unit = int(event["total"]), event["unit"]
-        self.clock = Clock(int(event["done"]))
+        self.clock = Clock(int(event["done"]), self.pace)
         self.health = _health(self.stage, self.total)
         if self.terminal:
             self._bar("")
@@ -193,9 +197,14 @@ def _health(stage: str, total: int) -> Health | None:
 
 
 class Clock:
-    """Estimates the rest from the pace of the steps seen so far, the first two left out."""
+    """Estimates the rest from the pace of the steps seen so far, the first two left out.
 
-    def __init__(self, done: int = 0) -> None:
+    Args:
+        pace: seconds of a step as a rehearsal or earlier runs had them, until this run has a pace of its own.
+    """
+
+    def __init__(self, done: int = 0, pace: float | None = None) -> None:
+        self.pace = pace
         self.first = done
         self.mark: tuple[int, float] | None = None
 
@@ -205,7 +214,9 @@ class Clock:
 
     def left(self, done: int, total: int) -> float | None:
         """Seconds to go; None before there is a pace."""
-        if self.mark is None or done <= self.mark[0] or total <= done:
+        if total <= done:
             return None
+        if self.mark is None or done <= self.mark[0]:
+            return None if self.pace is None else self.pace * (total - done)
         steps, start = self.mark
         return (time.monotonic() - start) / (done - steps) * (total - done)

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from openr1.services.slurm import JobAsked
 
+# What every command's own --help says about it.
+POINTER = """
+\b
+Add --slurm to run it as a Slurm job, with --nodes N, --partition P, --time T, --account A and --dry-run:
+  openr1 {command} … --slurm --help              lists the options of the job
+"""
 # Options of the job; everything else is the command's.
 VALUES = {"nodes": int, "partition": str, "time": str, "account": str, "simulate": str}
 SWITCHES = ("slurm", "dry-run", "json", "quiet", "debug")
@@ -21,7 +27,7 @@ submitted. It stops before its time limit with a checkpoint, goes back into the 
   --time T         time limit as Slurm writes it, e.g. 12:00:00
   --account A      whom to charge
   --simulate M     plan for this machine instead of asking sinfo, e.g. "8xH100"
-  --dry-run        print the script, write nothing
+  --dry-run        print the plan and the script, write nothing
 
 ~/.config/openr1/slurm.yaml holds a site's own lines: sbatch, setup, srun (docs/launch.md).
 """
@@ -86,6 +92,18 @@ def _asked(values: dict[str, str]) -> JobAsked:
     return JobAsked(**read)
 
 
+def _show_plans(printer: Any, planned: dict[str, Any]) -> None:
+    """The Plan on standard error, so that standard output is the script alone."""
+    from openr1.cli.plan_view import is_spread, plan_lines, processes
+    from openr1.language import label as translate_label
+
+    for section in planned.get("sections") or [planned]:
+        plan = section.get("plan") or {}
+        lines = [f"{translate_label(label)} {text}" for label, text in plan_lines(plan)]
+        for line in [*lines, *([processes(plan)] if is_spread(plan) else [])]:
+            printer.note(f"{section.get('section', 'plan')}: {line}")
+
+
 def _run(printer: Any, words: list[str], asked: JobAsked, *, dry_run: bool) -> int:
     from openr1.services.slurm import prepare, submit
 
@@ -97,6 +115,7 @@ def _run(printer: Any, words: list[str], asked: JobAsked, *, dry_run: bool) -> i
             printer.data(submission.as_dict())
         else:
             printer.note(f"planned for {submission.machine}; would be {submission.job.script}")
+            _show_plans(printer, submission.planned)
             print(submission.script, end="")
         return 0
     number = submit(submission)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from openr1.cli.live import Live
+from openr1.cli.plan_view import is_spread, plan_lines, processes
 from openr1.cli.printer import Printer
 from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, short
@@ -59,13 +60,8 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     printer.text(f"{resolved.recipe} · {resolved.name} ({resolved.stage})", style="bold")
     printer.field("run folder", f"{prepared.run.path}  ({translate(_state(prepared))})")
     printer.field("machine", _machine(plan["machine"]))
-    for key in ("processes", "sharding"):
-        if key in plan:
-            printer.field(key, f"{plan[key]}  ({plan.get(f'{key}_reason', '')})")
-    if plan.get("sampling"):
-        printer.field("samples", f"{plan['sampling']['backend']}: {plan['sampling']['reason']}")
-    if plan.get("memory_reason"):
-        printer.field("memory", _memory(plan))
+    for label, text in plan_lines(plan):
+        printer.field(label, text)
     printer.text()
     table = Table(box=None, pad_edge=False)
     table.add_column("key", no_wrap=True)
@@ -84,26 +80,14 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     printer.text()
     printer.say("would run", style="bold")
     printer.command(f"  {prepared.command}")
-    if int(plan.get("processes") or 1) > 1 or plan.get("vllm_gpus") or plan.get("vllm_nodes"):
-        printer.text(f"  {_processes(plan)}", style="dim")
+    if is_spread(plan):
+        printer.text(f"  {processes(plan)}", style="dim")
     if serving.serves(plan):
         for line in serving.shown(prepared):
             printer.command(f"  {line}")
     printer.say("would write", style="bold")
     printer.text(f"  {prepared.run.path}/")
     printer.text(f"    {_written(resolved.stage)}")
-
-
-def _processes(plan: dict[str, Any]) -> str:
-    """How often the command is started, and what beside it."""
-    serving, cards = int(plan.get("vllm_nodes") or 0), ", ".join(map(str, plan.get("vllm_gpus") or ()))
-    nodes = int(plan.get("nodes") or 1) - serving
-    ranks = f"{int(plan['processes']) // nodes} times" + (f" on each of {nodes} nodes" if nodes > 1 else "")
-    said = f"{ranks}, with RANK, WORLD_SIZE and MASTER_ADDR set"
-    if serving:
-        return f"{said}; a vLLM server on the last node" + (f", GPU {cards}" if cards else "")
-    first = " of the first node" if nodes > 1 else ""
-    return said + (f"; a vLLM server on GPU {cards}{first}" if cards else "")
 
 
 def _machine(key: str) -> str:
@@ -130,16 +114,6 @@ def _state(prepared: Prepared) -> str:
     return {None: "new", "finished": "finished: its result would be shown"}.get(
         state, f"{state}: it would be continued"
     )
-
-
-def _memory(plan: dict[str, Any]) -> str:
-    from openr1.cli.words import gib
-
-    memory = plan.get("memory")
-    if not memory:
-        return translate(f"not known ({plan['memory_reason']})")
-    phase, size = max(((name, sum(terms.values())) for name, terms in memory.items()), key=lambda p: p[1])
-    return translate(f"{gib(size)} at most ({phase}), of {gib(plan.get('capacity_bytes'))}")
 
 
 def _value(value: Any) -> str:

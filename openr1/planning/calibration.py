@@ -14,6 +14,9 @@ from openr1.hardware.facts import Machine
 
 # A correction beyond this says that something else is wrong; it is not believed in full.
 LEAST, MOST = 0.7, 1.5
+# The step time of a machine that has not trained yet is right within this factor
+# (tests/planning/test_speed.py); a measured one is never believed to be more exact than LEAST_DOUBT.
+TIME_DOUBT, LEAST_DOUBT = 1.6, 1.1
 KEPT = 200  # observations in the store; older ones go
 
 
@@ -67,6 +70,7 @@ class Correction:
 
     memory: float = 1.0
     time: float = 1.0
+    time_doubt: float = TIME_DOUBT
     words: str = ""
 
     def apply(self, memory: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
@@ -102,7 +106,9 @@ class Calibration:
         # Time is only shown, never decides what fits, so it is believed as it is.
         time = statistics.median(times) if times else 1.0
         runs = f"{len(chosen)} earlier run{'s' if len(chosen) > 1 else ''} here"
-        return Correction(memory, time, f"; corrected by {runs}: memory x {memory:.2f}, time x {time:.2f}")
+        doubt = max([LEAST_DOUBT, *(max(t / time, time / t) for t in times)]) if times else TIME_DOUBT
+        words = f"; corrected by {runs}: memory x {memory:.2f}, time x {time:.2f}"
+        return Correction(memory, time, doubt, words)
 
     def record(self, observation: Observation) -> Calibration:
         """With one more observation."""

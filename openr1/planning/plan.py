@@ -45,6 +45,7 @@ class Plan:
     step_seconds: Planned = field(default_factory=lambda: Planned(None, "not estimated"))
     applied: tuple[str, ...] = ()  # flags that --fit added
     corrections: tuple[float, float] = (1.0, 1.0)  # of earlier runs here, on memory and on time
+    time_doubt: float = 1.6  # the step time may be wrong by this factor; see tests/planning/test_speed.py
 
     @property
     def fits(self) -> bool | None:

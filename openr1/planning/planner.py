@@ -106,7 +106,7 @@ def _finish(context: Context, found: Candidate, capacity: int, correction: Corre
     why = f"{shape.name}: {context.shape.reason}; {context.row_reason}"
     memory = correction.apply(found.memory)
     made = _assemble(context, found, memory, why + correction.words, capacity, step)
-    return replace(made, corrections=(correction.memory, correction.time))
+    return replace(made, corrections=(correction.memory, correction.time), time_doubt=correction.time_doubt)
 
 
 def _step_seconds(context: Context, found: Candidate, correction: float) -> Planned:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from openr1.config.schema import FLAT_REWARD_PARAMETERS
 from openr1.errors import OpenR1Error, RecipeError
 from openr1.hardware import Machine
 from openr1.launch import command
+from openr1.planning.run_time import run_time, steps_of
 from openr1.runs import resolved_file
 from openr1.runs.folder import RunFolder, locate, refuse_other
 from openr1.services.accounts import give_way, named_target
@@ -152,6 +153,8 @@ def prepare_section(
     if resolved.stage in TRAINING_STAGES:
         resolved = named_target(resolved)
         resolved, plan, notices = _plan_training(resolved, run, machine, asked, shape_of)
+        found = run_time(plan, steps_of(resolved.stage, resolved.values, None, plan))
+        plan = {**plan, "run_time": None if found is None else asdict(found)}
     else:
         plan, notices = {"machine": _machine_key(machine)}, []
     plan = {**plan, "cores": max(1, int(machine.cpu_cores.value or 1)), **(extra_plan or {})}

@@ -1,13 +1,12 @@
 """`--rehearse`: the worst of a long run in a few minutes, with the real weights and the real processes.
 
-Two launches in a folder of their own. The first makes two optimizer steps on the longest rows (GRPO: every
-completion at full length, weight sync, rewards) and saves a checkpoint; the second reads it and makes a
-third. What they needed is set against the plan. The run itself is not touched.
+Two launches in a folder of their own. The first makes three optimizer steps on the longest rows (GRPO: every
+completion at full length, weight sync, rewards), saves a checkpoint and evaluates one batch; the second reads
+it and makes a fourth step. What they needed is set against the plan. The run itself is not touched.
 """
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -17,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from openr1.config.origins import Origin, Setting
 from openr1.config.resolve import Resolved
-from openr1.errors import OutOfMemory
+from openr1.errors import OutOfMemory, UsageError
 from openr1.launch import command
 from openr1.planning.disk import checkpoints_kept
+from openr1.planning.run_time import RunTime, steps_of
 from openr1.runs import resolved_file
 from openr1.runs.folder import RunFolder
 from openr1.services.launching import launch
@@ -29,8 +29,10 @@ from openr1.services.request import Listener
 if TYPE_CHECKING:
     from openr1.services.prepare import Prepared
 
-STEPS = 2
-LONG_SECONDS = 15 * 60  # a run predicted to take longer is rehearsed before it starts
+STEPS = 3  # the first is left out of the step time; the difference of the others is its error
+LEAST_ERROR = 0.1  # two steps that happen to take as long do not make the prediction exact
+# The plan's phase that a measured one belongs to, where their names differ.
+PLANNED_AS = {"optimizer": "update", "rewards": "rollout"}
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,18 @@ class Rehearsal:
 
     peak_bytes: int
     predicted_bytes: dict[str, int]
-    """Per phase of the plan; the measured peak is that of the fullest."""
+    """Per phase of the plan."""
+    phases: dict[str, dict[str, Any]]
+    """Per phase as measured: peak_bytes, seconds (of one time), predicted_bytes."""
     capacity_bytes: int | None
     step_seconds: float | None
+    step_error: float | None
+    """Of the step time, as a share of it."""
     predicted_step_seconds: float | None
     steps: int | None
     """Optimizer steps of the whole run."""
+    saves: int
+    """Checkpoints that the whole run writes."""
     checkpoint_bytes: int
     checkpoints_kept: int
     disk_free_bytes: int
@@ -53,8 +61,17 @@ class Rehearsal:
 
     @property
     def run_seconds(self) -> float | None:
-        """The whole run, if every row were as long as the longest: an upper bound."""
-        return None if self.step_seconds is None or self.steps is None else self.step_seconds * self.steps
+        """The whole run with its checkpoints, if every row were as long as the longest: an upper bound."""
+        if self.step_seconds is None or self.steps is None:
+            return None
+        return self.step_seconds * self.steps + self.saves * float(
+            self.phases.get("save", {}).get("seconds") or 0.0
+        )
+
+    @property
+    def run_error_seconds(self) -> float | None:
+        """By how much the total may be wrong, as far as the steps differed."""
+        return None if self.run_seconds is None else self.run_seconds * (self.step_error or LEAST_ERROR)
 
     @property
     def disk_bytes(self) -> int:
@@ -76,26 +93,35 @@ class Rehearsal:
         return None
 
     def as_dict(self) -> dict[str, Any]:
-        derived = {"run_seconds": self.run_seconds, "disk_bytes": self.disk_bytes, "problem": self.problem}
+        derived = {
+            "run_seconds": self.run_seconds,
+            "run_error_seconds": self.run_error_seconds,
+            "disk_bytes": self.disk_bytes,
+            "problem": self.problem,
+        }
         return asdict(self) | derived | {"go": self.problem is None}
 
 
 def is_long(prepared: Prepared) -> bool:
     """Whether the plan predicts more than a quarter of an hour."""
-    steps = prepared.resolved.values.get("max_steps")
-    seconds = (prepared.plan.get("step_seconds") or {}).get("value")
-    if not isinstance(steps, int) or steps < 1 or seconds is None:
-        return False
-    return bool(steps * seconds > LONG_SECONDS)
+    found = prepared.plan.get("run_time")
+    return found is not None and RunTime(**found).is_long
 
 
 def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:
     """Rehearse a prepared training section.
 
     Raises:
+        UsageError: a run of several nodes.
         OutOfMemory: it does not hold; with the edits that would help.
         OpenR1Error: whatever else would have ended the run.
     """
+    if prepared.nodes.count > 1:
+        raise UsageError(
+            "a run of several nodes is not rehearsed",
+            where="--rehearse with --nodes",
+            fix="rehearse one node's part: the same command without --nodes, --node-rank and --master",
+        )
     place = prepared.run.path.parent / f".rehearsal-{prepared.run.path.name}"
     shutil.rmtree(place, ignore_errors=True)  # of a rehearsal that was killed
     start = time.monotonic()
@@ -108,13 +134,18 @@ def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:
     finally:
         shutil.rmtree(place, ignore_errors=True)
     plan, values = prepared.plan, prepared.resolved.values
+    predicted = {name: sum(terms.values()) for name, terms in (plan.get("memory") or {}).items()}
+    steps = steps_of(prepared.resolved.stage, values, int(first["rows"]), plan)
     return Rehearsal(
         peak_bytes=max(int(first["peak_bytes"]), int(second["peak_bytes"])),
-        predicted_bytes={name: sum(terms.values()) for name, terms in (plan.get("memory") or {}).items()},
+        predicted_bytes=predicted,
+        phases=_phases(first.get("phases") or {}, second.get("phases") or {}, predicted),
         capacity_bytes=plan.get("capacity_bytes"),
         step_seconds=first.get("step_seconds"),
+        step_error=_error(first.get("steps_seconds") or []),
         predicted_step_seconds=(plan.get("step_seconds") or {}).get("value"),
-        steps=steps_of(prepared.resolved.stage, values, int(first["rows"]), plan),
+        steps=steps,
+        saves=_saves(values, steps),
         checkpoint_bytes=size,
         checkpoints_kept=checkpoints_kept(values),
         disk_free_bytes=shutil.disk_usage(_there(prepared.run.path)).free,
@@ -123,18 +154,56 @@ def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:
     )
 
 
+def _phases(
+    first: dict[str, Any], second: dict[str, Any], predicted: Mapping[str, int]
+) -> dict[str, dict[str, Any]]:
+    """Both parts' phases: the higher peak, the first part's time (the second warms up for one step only)."""
+    found = {}
+    for name in dict.fromkeys([*first, *second]):
+        parts = [part[name] for part in (first, second) if name in part]
+        found[name] = {
+            "peak_bytes": max(int(part["peak_bytes"]) for part in parts),
+            "seconds": parts[0]["seconds"],
+            "predicted_bytes": predicted.get(PLANNED_AS.get(name, name)),
+        }
+    return found
+
+
+def _error(seconds: list[float]) -> float | None:
+    """Half of what the steps differ by, as a share of their middle, and never less than LEAST_ERROR."""
+    if not seconds:
+        return None
+    return max(LEAST_ERROR, (max(seconds) - min(seconds)) / (max(seconds) + min(seconds)))
+
+
+def _saves(values: Mapping[str, Any], steps: int | None) -> int:
+    every = values.get("save_steps")
+    if steps is None or values.get("save_strategy") == "no" or not isinstance(every, (int, float)):
+        return 0
+    return int(1 / every) if 0 < every < 1 else int(steps // max(1, every))
+
+
 def _part(prepared: Prepared, place: Path, steps: int, listen: Listener) -> dict[str, Any]:
     """One launch, up to `steps`."""
     run = RunFolder(place)
     attempt = run.next_attempt()
     resolved = worst_case(prepared.resolved, steps)
     rows = 2 * int((prepared.plan.get("global_batch_size") or {}).get("value") or 8) * (STEPS + 1)
-    plan = {**prepared.plan, "rehearsal": {"rows": rows}}
+    plan = {**prepared.plan, "rehearsal": {"rows": rows, "eval_rows": _eval_rows(prepared)}}
     resolved_file.write(run.resolved, resolved, plan)
     child = command.local(resolved.stage, place, resolved.values.get("threads"))
     part = replace(prepared, resolved=resolved, run=run, plan=plan, command=child)
     listen({"event": "phase", "name": f"rehearsal, {'first' if steps == STEPS else 'second'} part"})
     return launch(part, attempt, listen)
+
+
+def _eval_rows(prepared: Prepared) -> int:
+    """Rows of one evaluation batch over all ranks. GRPO samples several completions for each."""
+    values, ranks = prepared.resolved.values, int(prepared.plan.get("processes") or 1)
+    rows = ranks * int(values.get("per_device_eval_batch_size") or 8)
+    if prepared.resolved.stage == "grpo":
+        rows //= int(values.get("num_generations_eval") or values["num_generations"])
+    return max(1, rows)
 
 
 def worst_case(resolved: Resolved, steps: int) -> Resolved:
@@ -147,6 +216,10 @@ def worst_case(resolved: Resolved, steps: int) -> Resolved:
         "logging_steps": 1,
         "report_to": "none",
         "push_to_hub": False,
+        # one evaluation batch, at the end
+        "do_eval": _evaluates(resolved.values),
+        "eval_strategy": "no",
+        "load_best_model_at_end": False,
     }
     if resolved.stage == "grpo":
         longest = resolved["max_completion_length"]
@@ -158,15 +231,8 @@ def worst_case(resolved: Resolved, steps: int) -> Resolved:
     return replace(resolved, settings={**resolved.settings, **known})
 
 
-def steps_of(stage: str, values: Mapping[str, Any], rows: int, plan: Mapping[str, Any]) -> int | None:
-    """Optimizer steps of the whole run; None with packing, where the rows' lengths decide."""
-    if int(values.get("max_steps") or -1) > 0:
-        return int(values["max_steps"])
-    total = (plan.get("global_batch_size") or {}).get("value")
-    if not total or (stage == "sft" and values.get("packing")):
-        return None
-    each = int(values["num_generations"]) * int(values.get("num_iterations") or 1) if stage == "grpo" else 1
-    return math.ceil(rows * each / int(total) * float(values.get("num_train_epochs") or 1))
+def _evaluates(values: Mapping[str, Any]) -> bool:
+    return str(values.get("eval_strategy") or "no") != "no" or bool(values.get("do_eval"))
 
 
 def _size(folder: Path) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import time
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from openr1.errors import EnvironmentProblem, OpenR1Error, OutOfMemory, UsageErr
 from openr1.runs import manifest, resolved_file
 from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locked
+from openr1.runs.report.rehearsed import FILE as REHEARSAL
 from openr1.services import slurm
 from openr1.services.accounts import check_accounts
 from openr1.services.launching import launch
@@ -66,14 +69,18 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
         return help_first_node(prepared, listen)
     with locked(run):
         listen({"event": "section", "prepared": prepared, "state": state})
-        if state is None and prepared.rehearse is None:
-            _rehearse_if_long(prepared, listen)
+        rehearsed = None
+        if state in (None, "created") and prepared.rehearse is None:
+            rehearsed = _rehearse_if_long(prepared, listen)
         different = slurm.mismatch(prepared.plan, os.environ.get("OPENR1_SUBMITTED"))
         if different:
             listen({"event": "notice", "text": different})
         resolved_file.write(run.resolved, resolved, prepared.plan)
         attempt = run.next_attempt()
         _begin(prepared, attempt)
+        if rehearsed is not None:
+            write_json(run.path / REHEARSAL, rehearsed.as_dict())
+        listen({"event": "pace", "step_seconds": _pace(prepared)})
         start = time.time()
         refresh = Refresh(run)
 
@@ -122,22 +129,38 @@ def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:
     return found
 
 
-def _rehearse_if_long(prepared: Prepared, listen: Listener) -> None:
+def _pace(prepared: Prepared) -> float | None:
+    """Seconds of a step as this run's rehearsal or earlier runs here measured them: the ETA's beginning."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        found = json.loads((prepared.run.path / REHEARSAL).read_text(encoding="utf-8")).get("step_seconds")
+        if found:
+            return float(found)
+    measured = (prepared.plan.get("corrections") or (1.0, 1.0))[1] != 1.0
+    return (prepared.plan.get("step_seconds") or {}).get("value") if measured else None
+
+
+def _rehearse_if_long(prepared: Prepared, listen: Listener) -> Rehearsal | None:
+    """The rehearsal of a run that is predicted to be long; None for one that is not.
+
+    Raises:
+        EnvironmentProblem: it says no. The run's folder is as it was.
+    """
     from openr1.services import rehearse as room
 
     if prepared.resolved.stage not in TRAINING_STAGES or prepared.nodes.count > 1:
-        return
+        return None
+    found = None
     if room.is_long(prepared):
         listen({"event": "notice", "text": "a long run: rehearsing it first (--no-rehearse leaves it out)"})
         found = rehearse(prepared, listen)
-        write_json(prepared.run.path / "rehearsal.json", found.as_dict())
         if found.problem:
             raise EnvironmentProblem(
                 f"the rehearsal says no: {found.problem}",
-                where=str(prepared.run.path / "rehearsal.json"),
+                where="--rehearse shows its figures",
                 fix="change it, or start all the same with --no-rehearse",
             )
         listen({"event": "notice", "text": "the rehearsal held; the run begins"})
+    return found
 
 
 def _learn(prepared: Prepared, result: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ def train(child: Child) -> dict[str, Any]:
     values, stage = child.values, child.config["stage"]
     from trl import get_peft_config, get_quantization_config
 
-    from openr1.training.callbacks import Reporter, watchman
+    from openr1.training.callbacks import Reporter, outside_torch, watchman
     from openr1.training.trackers import name_wandb_run
     from openr1.training.trl_adapter import config_of, model_config
     from openr1.training.updates import rules_of
@@ -45,6 +45,8 @@ def train(child: Child) -> dict[str, Any]:
         dataset, held_out, facts = load_rows(child, stage, values)
         if "rehearsal" in child.config["plan"]:
             dataset = longest_rows(dataset, child.config["plan"]["rehearsal"]["rows"])
+            if held_out is not None:
+                held_out = longest_rows(held_out, child.config["plan"]["rehearsal"]["eval_rows"])
         if child.first:
             _same_data(child.run.path, facts)
     name_wandb_run(values)
@@ -85,6 +87,12 @@ def train(child: Child) -> dict[str, Any]:
     trainer.add_callback(reporter)
     trainer.add_callback(watchman(child, trainer.model, reporter.telemetry))
     trainer.add_callback(reporter.telemetry)
+    meter = None
+    if "rehearsal" in child.config["plan"]:
+        from openr1.training.phases import PhaseMeter
+
+        meter = PhaseMeter(outside_torch(child.config["plan"].get("memory")))
+        meter.watch(trainer)
     _threads(child, trainer, args)
     _score_tasks(child, trainer, reporter)
 
@@ -104,7 +112,11 @@ def train(child: Child) -> dict[str, Any]:
     _save_final(child, trainer)
     trainer.end()
     leave(child)
-    return _result(trainer, facts) | reporter.measured()
+    found = _result(trainer, facts) | reporter.measured()
+    if meter is not None:
+        found |= {"phases": meter.result(), "steps_seconds": reporter.step_seconds}
+        found["peak_bytes"] = max(found["peak_bytes"], meter.highest)
+    return found
 
 
 def _score_tasks(child: Child, trainer: Any, reporter: Any) -> None:

@@ -31,6 +31,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Cli:
             5,
             ["4 training GPUs + 1 for the vLLM server are 5; there are 4", "--gpus 3"],
         ),
+        (
+            ("grpo", *START, "--gpus", 7, "--simulate", "4xH100"),
+            5,
+            ["--gpus 7 asks for more than the 4 GPUs", "--gpus 4 or less"],
+        ),
         (("sft", "--processes", 2, "--simulate", "2xH100"), 2, ["--processes 2", "--gpus 2"]),
         (("sft", "--nodes", 2), 2, ["--nodes needs --master", "node1:29500"]),
         (("sft", "--nodes", 2, "--master", "here"), 2, ["here is not HOST:PORT"]),
@@ -56,6 +61,17 @@ def test_seven_and_one(place: Cli) -> None:
     assert plan["train_gpus"] == list(range(7))
     assert plan["vllm_gpus"] == [7]
     assert plan["values"]["vllm_mode"]["value"] == "server"
+
+
+def test_seven_and_one_on_two_nodes(place: Cli) -> None:
+    """Seven train on each node, the first node's eighth GPU serves them all; the idle one is named."""
+    words = ("grpo", "tiny.yaml", "--model_name_or_path", "Qwen/Qwen2.5-1.5B", "--gpus", 7, "--nodes", 2)
+    words = (*words, "--master", "a:29500", "--simulate", "8xH100", "--num_generations", 7)
+    plan = place(*words, "--global_batch_size", 98, "--dry-run", "--json").json["plan"]
+    assert (plan["processes"], plan["nodes"], plan["vllm_nodes"]) == (14, 2, 0)
+    assert (plan["train_gpus"], plan["vllm_gpus"]) == (list(range(7)), [7])
+    assert plan["values"]["vllm_mode"]["value"] == "server"
+    assert any("1 GPU(s) of the other nodes do nothing" in words for words in plan["warnings"])
 
 
 def test_a_port_in_use(place: Cli) -> None:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from openr1.errors import OutOfMemory
+from openr1.planning.run_time import run_time, steps_of
 from openr1.services.out_of_memory import lighter
-from openr1.services.rehearse import Rehearsal, steps_of
-from tests.conftest import Cli
+from openr1.services.rehearse import Rehearsal
+from tests.conftest import Cli, rows_of
 
 START = ("--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64")
 GIB = 2**30
 FITS = Rehearsal(
-    peak_bytes=8 * GIB, predicted_bytes={"update": 9 * GIB}, capacity_bytes=12 * GIB, step_seconds=2.0,
-    predicted_step_seconds=1.5, steps=100, checkpoint_bytes=GIB, checkpoints_kept=3,
+    peak_bytes=8 * GIB, predicted_bytes={"update": 9 * GIB},
+    phases={"save": {"peak_bytes": 8 * GIB, "seconds": 5.0, "predicted_bytes": None}},
+    capacity_bytes=12 * GIB, step_seconds=2.0, step_error=0.1, predicted_step_seconds=1.5, steps=100, saves=4,
+    checkpoint_bytes=GIB, checkpoints_kept=3,
     disk_free_bytes=10 * GIB, temperatures_c=(), seconds=60.0,
 )  # fmt: skip
 
 
 def test_go_or_the_flag_to_change() -> None:
     assert FITS.problem is None
-    assert FITS.run_seconds == 200
+    assert FITS.run_seconds == 220
+    assert FITS.run_error_seconds == pytest.approx(22)
     assert FITS.disk_bytes == 4 * GIB
     assert "--save_total_limit 1" in str(replace(FITS, disk_free_bytes=int(3.5 * GIB)).problem)
     assert "--save_only_model" in str(replace(FITS, disk_free_bytes=GIB).problem)
@@ -37,6 +44,7 @@ def test_go_or_the_flag_to_change() -> None:
         ("sft", {"max_steps": 7}, 7),
         ("sft", {"max_steps": -1, "num_train_epochs": 3.0}, 38),  # 100 rows / 8, three times
         ("sft", {"packing": True}, None),
+        ("sft", {"num_train_epochs": 1, "limit": 80}, 13),  # rows that are counted, not the limit
         ("grpo", {"num_generations": 4, "num_train_epochs": 1}, 50),
         ("grpo", {"num_generations": 4, "num_iterations": 2}, 100),
     ],
@@ -62,17 +70,97 @@ def test_what_makes_it_lighter_keeps_the_global_batch() -> None:
     assert lighter({"per_device_train_batch_size": 1, "gradient_checkpointing": True}) == []
 
 
+def test_the_time_of_a_run_before_it_starts() -> None:
+    plan = {"step_seconds": {"value": 2.0}, "time_doubt": 1.6, "global_batch_size": {"value": 8}}
+    found = run_time(plan, 600)
+    assert found is not None
+    assert (found.seconds, found.low, found.high, found.is_long) == (1200, 750, 1920, True)
+    assert run_time(plan, None) is None
+    assert run_time({"step_seconds": {"value": None}}, 600) is None
+    assert steps_of("sft", {"limit": 80, "num_train_epochs": 1}, None, plan) == 10
+    assert steps_of("sft", {"num_train_epochs": 1}, None, plan) is None
+
+
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_a_dry_run_says_how_long_it_takes(cli: Cli, tiny: str, stage: str) -> None:
+    words = (stage, tiny, "--model_name_or_path", "Qwen/Qwen2.5-0.5B", "--simulate", "H100", "--dry-run")
+    done = cli(*words)
+    assert f"for {12 if stage == 'sft' else 4} steps" in done.out
+    said = cli(*words, "--json").json["plan"]
+    time = said["run_time"]
+    assert time["steps"] == {"sft": 12, "grpo": 4}[stage]
+    assert time["seconds"] == pytest.approx(time["steps"] * said["step_seconds"]["value"])
+    assert (time["low"], time["high"]) == pytest.approx((time["seconds"] / 1.6, time["seconds"] * 1.6))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["sft", "grpo"])
 def test_a_rehearsal_leaves_the_run_alone(cli: Cli, tiny: str, stage: str) -> None:
-    words = (stage, tiny, *START, "--rehearse", "--json")
-    found = cli(*words).json
+    evaluates = ("--eval_strategy", "steps", "--eval_steps", 4, "--eval_limit", 16)
+    words = (stage, tiny, *START, *evaluates)
+    cli(*words, "--run_name", "once")
+    before = contents(cli.folder / "runs")
+    found = cli(*words, "--rehearse", "--json").json
+    assert contents(cli.folder / "runs") == before, "a rehearsal wrote into the runs"
+    names = {"load", "update", "optimizer", "save", "evaluation"}
+    names |= {"rollout", "rewards"} if stage == "grpo" else set()
+    assert names <= set(found["phases"])
+    for one in found["phases"].values():
+        assert 50 * 2**20 < one["peak_bytes"] <= found["peak_bytes"]
+        assert one["seconds"] >= 0
+    assert 0.1 <= found["step_error"] < 1
+    assert found["run_seconds"] > found["run_error_seconds"] > 0
     assert found["go"] is True
     assert found["peak_bytes"] > 100 * 2**20
     assert found["checkpoint_bytes"] > 100_000
     assert found["steps"] == {"sft": 12, "grpo": 4}[stage]
     assert found["step_seconds"] > 0
-    assert not list((cli.folder / "runs").iterdir())
+    # The trajectory is the one of a run that nobody rehearsed.
+    cli(*words, "--run_name", "after")
+    assert losses(cli, "after") == losses(cli, "once")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file below and its hash."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def losses(cli: Cli, name: str) -> list[float]:
+    rows = rows_of(cli.folder / "runs" / name / "metrics.jsonl")
+    return [row["loss"] for row in rows if "loss" in row]
+
+
+@pytest.mark.slow
+def test_a_long_run_begins_with_its_rehearsal(cli: Cli, tiny: str) -> None:
+    """Predicted over a quarter of an hour: rehearsed first, its figures kept; stopped once it trains."""
+    cli("sft", tiny, *START, "--max_steps", 1, "--run_name", "base")  # a model whose shape can be read
+    words = ("sft", tiny, "--model_name_or_path", "runs/base/model", "--max_steps", 2_000_000)
+    words = (*words, "--lr_scheduler_type", "constant", "--save_steps", 100_000, "--save_total_limit", 1)
+    plan = cli(*words, "--dry-run", "--json").json["plan"]
+    assert plan["run_time"]["seconds"] > 15 * 60
+    for name, more in (("long", ()), ("plain", ("--no-rehearse",))):
+        process = cli.start(*words, "--run_name", name, *more)
+        cli.when(process, f"runs/{name}/metrics.jsonl", '"step": 5,', lambda p: p.terminate())
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 130, err
+        assert ("rehearsing it first" in err and "the rehearsal held" in err) is (name == "long"), err
+    run = cli.folder / "runs" / "long"
+    kept = json.loads((run / "rehearsal.json").read_text())
+    assert kept["go"] is True
+    assert kept["steps"] == 2_000_000
+    assert kept["phases"]["update"]["predicted_bytes"] == kept["predicted_bytes"]["update"]
+    # The run begins at its own first step, and goes where it goes without a rehearsal.
+    assert [row["step"] for row in rows_of(run / "metrics.jsonl")][:5] == [1, 2, 3, 4, 5]
+    assert losses(cli, "plain")[:5] == losses(cli, "long")[:5]
+    assert not list((cli.folder / "runs").glob(".rehearsal-*"))
+    cli("report", "runs/long")
+    page = (run / "report.html").read_text()
+    assert "Rehearsal" in page
+    assert "evaluation" not in kept["phases"], "the recipe does not evaluate while it trains"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -107,7 +108,32 @@ def test_the_plan_is_the_partitions_not_the_login_nodes(cli: Cli, tiny: str) -> 
     assert not (cli.folder / "runs").exists(), "a dry run writes nothing"
     two = cli(*words, "--nodes", 2, "--json").json
     assert (two["plan"]["processes"], two["plan"]["nodes"]) == (16, 2)
-    assert cli(*words).out.startswith("#!/bin/bash\n")
+    done = cli(*words)
+    assert done.out.startswith("#!/bin/bash\n"), "standard output is the script alone"
+    assert "planned for 8xH100" in done.err
+    assert "processes   8" in done.err
+    assert "time        about" in cli(*words, "--model_name_or_path", "Qwen/Qwen2.5-1.5B").err
+
+
+def test_vllm_gets_a_node_of_its_own(cli: Cli, tiny: str) -> None:
+    """As open-r1's Slurm script: the last node serves; its GPUs are not counted twice."""
+    words = ("grpo", tiny, "--model_name_or_path", "Qwen/Qwen2.5-1.5B", "--slurm", "--simulate", "8xH100")
+    words = (*words, "--nodes", 3, "--global_batch_size", 64, "--dry-run", "--vllm_mode", "server")
+    found = cli(*words, "--json").json
+    plan = found["plan"]
+    assert (plan["processes"], plan["nodes"], plan["vllm_nodes"]) == (16, 3, 1)
+    assert plan["vllm_gpus"] == list(range(8))
+    assert "#SBATCH --nodes=3\n" in found["script"]
+    assert "#SBATCH --gres=gpu:8\n" in found["script"]
+    assert "a vLLM server on the last node" in cli(*words).err
+
+
+@pytest.mark.parametrize("command", ["sft", "grpo", "eval", "generate", "bench", "pipeline"])
+def test_help_names_the_options_of_the_job(cli: Cli, command: str) -> None:
+    said = cli(command, "--help").out
+    for option in ("--slurm", "--partition", "--time", "--account", "--slurm --help"):
+        assert option in said
+    assert "--partition P" in cli(command, "--slurm", "--help").out
 
 
 @pytest.mark.parametrize(
@@ -193,6 +219,19 @@ def test_grpo_stops_before_its_time_limit_and_goes_on(cli: Cli, tiny: str, slurm
     assert "continuing after step" in said
     run = only_run(cli, "tiny-grpo-*")
     assert [row["step"] for row in rows_of(run / "metrics.jsonl")] == list(range(1, 61))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(REASON is not None, reason=str(REASON))
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+def test_grpo_gives_vllm_the_second_node(cli: Cli, tiny: str, slurm: Cluster) -> None:
+    words = ("grpo", tiny, *START, "--nodes", 2, "--use_vllm", "true", "--vllm_mode", "server")
+    number, output = submitted(cli, slurm, *words, "--vllm_max_model_length", 128)
+    said = finished(cli, slurm, number, output)
+    assert "served vLLM for" in said
+    run = only_run(cli, "tiny-grpo-*")
+    assert [row["step"] for row in rows_of(run / "metrics.jsonl")] == [1, 2, 3, 4]
+    assert (run / "logs" / "node-1" / "attempt-1" / "vllm.log").exists()
 
 
 @pytest.mark.slow

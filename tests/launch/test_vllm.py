@@ -119,7 +119,7 @@ def test_vllm_on_a_node_of_its_own(cli: Cli, tiny: str) -> None:
 @pytest.mark.parametrize("who", ["first", "last", "engine"])
 def test_each_of_the_two_nodes_hears_how_the_other_ends(cli: Cli, tiny: str, who: str) -> None:
     words = ("grpo", tiny, *START, "--max_steps", 2000, "--save_steps", 1000)
-    first, last = two_nodes(cli, *words)
+    first, last = two_nodes(cli, *words, OPENR1_SERVER_PATIENCE="5")
     family: list[psutil.Process] = []
 
     def act(parent: subprocess.Popen[str]) -> None:
@@ -138,7 +138,7 @@ def test_each_of_the_two_nodes_hears_how_the_other_ends(cli: Cli, tiny: str, who
     if who == "first":
         assert "the first node has gone" in last_err
     else:
-        assert ("the node that serves vLLM has gone" if who == "last" else "vLLM server ended") in err
+        assert ("the node that serves vLLM has gone" if who == "last" else "node 1: the vLLM server") in err
         assert "same command again" in err
     _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive

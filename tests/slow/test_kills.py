@@ -9,34 +9,49 @@ import time
 import psutil
 import pytest
 
-from tests.conftest import TINY, Cli, only_run
+from tests.conftest import TINY, Cli, only_run, rows_of
 
-pytestmark = pytest.mark.slow
+# Killed rounds for each stage; with each stage's last one that runs to the end they are the 20 of a full loop.
+ROUNDS = {"sft": 10, "grpo": 10}
+START = ("--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64")
+NAME = "model/model.safetensors"
 
-ROUNDS = 8
 
-
-def test_kill_9_at_random_moments_ends_with_the_same_weights(
-    cli: Cli, tiny: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    other = Cli(tmp_path_factory.mktemp("whole"))
-    other.write("tiny.yaml", TINY)
-    other("sft", "tiny.yaml")
+def killed_again_and_again(cli: Cli, other: Cli, stage: str, rounds: int, longest: float) -> None:
+    """Kill `rounds` runs, each going on where the one before was killed; the end is that of one whole run."""
+    for one in (cli, other):
+        one.write("tiny.yaml", TINY)
+    words = (stage, "tiny.yaml", *START, "--max_steps", 24, "--save_steps", 2)
+    other(*words)
     seed = int.from_bytes(os.urandom(2), "big")
     dice = random.Random(seed)
-    for number in range(ROUNDS):
-        process = cli.start("sft", tiny)
-        time.sleep(dice.uniform(1, 14))
+    for number in range(rounds):
+        process = cli.start(*words)
+        time.sleep(dice.uniform(1, longest))
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         if number % 2 and children:
-            children[0].kill()
+            dice.choice(children).kill()
         else:
             process.kill()
         process.communicate(timeout=60)
         _, alive = psutil.wait_procs(children, timeout=20)
         assert not alive, f"seed {seed}, round {number}"
-    cli("sft", tiny)
-    name = "model/model.safetensors"
-    assert (only_run(cli, "tiny-sft-*") / name).read_bytes() == (
-        only_run(other, "tiny-sft-*") / name
-    ).read_bytes(), f"seed {seed}"
+    cli(*words)
+    run, whole = only_run(cli, f"tiny-{stage}-*"), only_run(other, f"tiny-{stage}-*")
+    assert [row["step"] for row in rows_of(run / "metrics.jsonl")] == list(range(1, 25)), f"seed {seed}"
+    assert (run / NAME).read_bytes() == (whole / NAME).read_bytes(), f"seed {seed}"
+    mine = [p for p in psutil.process_iter(["cmdline"]) if str(run) in " ".join(p.info["cmdline"] or [])]
+    assert not mine, f"seed {seed}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["sft", "grpo"])
+def test_kill_9_at_random_moments_ends_with_the_same_weights(
+    cli: Cli, stage: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    killed_again_and_again(cli, Cli(tmp_path_factory.mktemp("whole")), stage, ROUNDS[stage], longest=16)
+
+
+def test_two_kills(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The quick half: once the parent, once a child."""
+    killed_again_and_again(cli, Cli(tmp_path_factory.mktemp("whole")), "sft", 2, longest=8)

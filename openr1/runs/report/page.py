@@ -19,6 +19,7 @@ from openr1.runs.report import draw
 from openr1.runs.report.charts import Picture, pictures, pictures_of_two
 from openr1.runs.report.lineage import PAGE, headline, lineage, link, pipeline_of
 from openr1.runs.report.markup import trusted, visible
+from openr1.runs.report.rehearsed import rehearsed
 from openr1.runs.report.samples import Answer, ByReward, Exchange
 from openr1.runs.report.scores import (
     Pair,
@@ -227,6 +228,7 @@ def _section(story: Story) -> dict[str, Any]:
         "summary": _summary(story),
         "findings": [_finding(f) for f in story.findings],
         "warnings": [f for f in story.findings if f.rule.level == "warning"],
+        "rehearsal": rehearsed(story.run.path),
         "completions": [_step(group) for group in story.completions],
         "answers": [(task, [_exchange(e) for e in es]) for task, es in story.answers.items() if es],
         "chosen": [_shown_value(v) for v in story.values if v.kind != "default"],
