@@ -60,8 +60,8 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     printer.text(f"{resolved.recipe} · {resolved.name} ({resolved.stage})", style="bold")
     printer.field("run folder", f"{prepared.run.path}  ({translate(_state(prepared))})")
     printer.field("machine", _machine(plan["machine"]))
-    for label, text in plan_lines(plan):
-        printer.field(label, text)
+    for name, text in plan_lines(plan):
+        printer.field(name, text)
     printer.text()
     table = Table(box=None, pad_edge=False)
     table.add_column("key", no_wrap=True)
