@@ -179,6 +179,7 @@ def measure(job: Job) -> dict[str, Any]:
         budget = job.rules.get("budget", job.micro_batch * (job.longest + 64))
         trainer.drop_finished_rows = job.scenario == "step" and not cuda
         trainer.rules = Rules(job.rules["trim"], job.rules["skip"] and job.scenario != "sft", budget)
+    forwarded = count_forwarded(trainer.model)
     clock = Clock()
     clock.wrap(trainer, "training_step", "update")
     if job.scenario != "sft":
@@ -194,6 +195,7 @@ def measure(job: Job) -> dict[str, Any]:
             self.end, self.wall = now(), time.perf_counter()
             if state.global_step == WARM_UP:
                 clock.total.clear()
+                forwarded["tokens"] = 0
                 real["tokens"] = 0 if job.scenario != "sft" else -trainer._total_train_tokens
                 self.start, self.wall_start = self.end, self.wall
 
@@ -211,8 +213,24 @@ def measure(job: Job) -> dict[str, Any]:
         "wall": (steps.wall - steps.wall_start) / job.steps,
         "parts": parts | {"other": spent / job.steps - sum(parts.values())},
         "tokens": real["tokens"] / job.steps,
+        "forwarded": forwarded["tokens"] / job.steps,
         "peak_gib": peak_gib(),
     }
+
+
+def count_forwarded(model: Any) -> dict[str, int]:
+    """Tokens that go through the model with a gradient, padding included: what real tokens cost."""
+    import torch
+
+    counted = {"tokens": 0}
+
+    def hook(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        if torch.is_grad_enabled() and ids is not None:
+            counted["tokens"] += ids.numel()
+
+    model.register_forward_pre_hook(hook, with_kwargs=True)
+    return counted
 
 
 def peak_gib() -> float:
@@ -370,6 +388,7 @@ def plain_loop(job: Job) -> dict[str, Any]:
         "wall": step_seconds,
         "parts": {},
         "tokens": tokens,
+        "forwarded": tokens,
         "startup": 0.0,
         "peak_gib": peak_gib(),
     }
@@ -408,12 +427,12 @@ def work() -> None:
         print(RESULT + json.dumps(measure(Job(**json.loads(line)))), flush=True)
 
 
-def best_of_stock(stock: Worker, job: Job) -> Job:
-    """Stock's fastest micro-batch for this global batch."""
-    tried = {}
-    for micro in (job.rows, job.rows // 8):
-        tried[micro] = stock(replace(job, ours=False, micro_batch=micro, steps=1))["step"]
-    return replace(job, ours=False, micro_batch=min(tried, key=lambda m: tried[m]))
+def splits_of_stock(stock: Worker, job: Job) -> dict[int, float]:
+    """Seconds of a step of stock's by micro-batch, for this global batch."""
+    return {
+        micro: stock(replace(job, ours=False, micro_batch=micro))["step"]
+        for micro in sorted({job.rows, max(1, job.rows // 8), max(1, job.rows // 32)})
+    }
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -424,7 +443,8 @@ def side_by_side(
     workers: tuple[Worker, Worker], name: str, stock: Job | None, ours: Job, rounds: int, part: str | None
 ) -> dict[str, Any]:
     """Stock and ours in turn; ratios of neighbours. Stock without a job of its own gets its best split."""
-    stock = stock or best_of_stock(workers[0], ours)
+    tried = {} if stock else splits_of_stock(workers[0], ours)
+    stock = stock or replace(ours, ours=False, micro_batch=min(tried, key=lambda m: tried[m]))
     workers[1](replace(ours, steps=1))
     pairs = [(workers[0](stock), workers[1](ours)) for _ in range(rounds)]
 
@@ -439,7 +459,7 @@ def side_by_side(
         "ratio": spread(ratios),
         "of": part or "step",
         "rounds": rounds,
-        "stock": {"micro_batch": stock.micro_batch},
+        "stock": {"micro_batch": stock.micro_batch, "step_seconds_by_micro_batch": tried},
         "ours": {"micro_batch": ours.micro_batch},
     }
     for side, who in enumerate(("stock", "ours")):
@@ -449,6 +469,7 @@ def side_by_side(
             "wall_seconds": middle(side, "wall"),
             "startup_seconds": middle(side, "startup"),
             "peak_gib": middle(side, "peak_gib"),
+            "forwarded_per_real_token": middle(side, "forwarded") / middle(side, "tokens"),
             "parts": {
                 key: statistics.median(pair[side]["parts"].get(key, 0.0) for pair in pairs)
                 for key in sorted({k for pair in pairs for k in pair[side]["parts"]})
@@ -463,12 +484,18 @@ def show(row: dict[str, Any]) -> None:
     print(
         f"\n{row['name']}: {ratio['median']:.2f}x ({ratio['least']:.2f}-{ratio['most']:.2f}) by {row['of']}"
     )
+    tried = row["stock"]["step_seconds_by_micro_batch"]
+    if tried:
+        print(
+            "  stock's step by micro-batch:", ", ".join(f"{k}: {1000 * v:.0f} ms" for k, v in tried.items())
+        )
     for who in ("stock", "ours"):
         one = row[who]
         parts = ", ".join(f"{k} {1000 * v:.0f}" for k, v in one["parts"].items())
         print(
             f"  {who:5} {one['tokens_per_second']:9.0f} real tokens/s"
             f"  step {1000 * one['step_seconds']:.0f} ms ({parts})"
+            f"  {one['forwarded_per_real_token']:.2f} tokens forwarded per real one"
             f"  micro-batch {one['micro_batch']}  peak {one['peak_gib']:.2f} GiB",
             flush=True,
         )
