@@ -29,7 +29,8 @@ def show_list(entries: list[Entry], machine: Machine, *, json: bool) -> None:
     counted = Counter(str(gpu.name.value) for gpu in machine.gpus)
     cards = ", ".join(f"{count} × {name}" for name, count in counted.items()) or "no GPU"
     printer.text(f"for this machine: profile {machine.profile.value}, {cards}", style="dim")
-    for entry in entries:
+    # What fits comes first, else in the order of the names.
+    for entry in sorted(entries, key=lambda e: any(fit.fits is False for fit in e.fits)):
         printer.text()
         printer.text(entry.name, style="bold")
         printer.text(f"  {entry.header.what}")
