@@ -42,6 +42,13 @@ class Recipe:
         """`file:line`, the file seen from the current folder where it lies below, a shipped one by name."""
         return f"{_shown(self.path)}:{line}"
 
+    @property
+    def word(self) -> str:
+        """What names this recipe in a command: a shipped one's name, else its path."""
+        if self.path and shipped().get(self.path.stem) == self.path:
+            return self.path.stem
+        return _shown(self.path)
+
     def of_stage(self, stage: str) -> list[Section]:
         return [s for s in self.sections if s.stage == stage]
 

@@ -9,13 +9,15 @@ def gib(size: int | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`75` -> "1 min 15 s", `4000` -> "1 h 07 min"."""
+    """`75` -> "1 min 15 s", `4000` -> "1 h 07 min", `400_000` -> "4 d 15 h"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole < 72 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
 def percent(share: float) -> str:

@@ -254,7 +254,7 @@ def _models(
             raise UsageError(
                 f"section {part.name} of this recipe is not trained yet",
                 where=str(recipe.path),
-                fix=f"openr1 pipeline {recipe.path}   or name a model: --model MODEL",
+                fix=f"openr1 pipeline {recipe.word}   or name a model: --model MODEL",
             )
         found.append((part.name, chain, done.model))
         parents[part.name] = chain.hash

@@ -141,14 +141,14 @@ def need_finished(recipe: Recipe, parent: Resolved, section: Section) -> RunFold
         raise UsageError(
             f"the {section.name} section learns from the {parent.name} section, which has not finished",
             where=str(recipe.path),
-            fix=f"openr1 generate {recipe.path}   or all at once: openr1 pipeline {recipe.path}",
+            fix=f"openr1 generate {recipe.word}   or all at once: openr1 pipeline {recipe.word}",
         )
     if run is None:
         raise UsageError(
             f"the {section.name} section starts from the {parent.name} section's model, "
             "which is not trained yet",
             where=str(recipe.path),
-            fix=f"openr1 {parent.stage} {recipe.path}   or all at once: openr1 pipeline {recipe.path}   "
+            fix=f"openr1 {parent.stage} {recipe.word}   or all at once: openr1 pipeline {recipe.word}   "
             f"or another start: --{MODEL} MODEL",
         )
     return run

@@ -67,7 +67,7 @@ def section_of(recipe: Recipe, stage: str, name: str | None) -> Section:
             raise UsageError(
                 f"section `{name}` is {section.stage}, not {stage}",
                 where=str(recipe.path),
-                fix=f"openr1 {section.stage} {recipe.path} --section {name}",
+                fix=f"openr1 {section.stage} {recipe.word} --section {name}",
             )
         return section
     found = recipe.of_stage(stage)
