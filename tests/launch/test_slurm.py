@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from openr1.errors import RecipeError, UsageError
@@ -136,6 +138,20 @@ def test_help_names_the_options_of_the_job(cli: Cli, command: str) -> None:
     assert "--partition P" in cli(command, "--slurm", "--help").out
 
 
+def test_the_script_that_serves_deepseek_r1_over_two_nodes(cli: Cli) -> None:
+    """The whole script, as it was looked through; what differs from place to place is named."""
+    words = ("generate", "deepseek-r1-generate", "--slurm", "--nodes", 2, "--time", "24:00:00")
+    found = cli(*words, "--simulate", "8xH100", "--dry-run", "--json").json
+    assert found["planned_for"] == "8xH100, 2 nodes"
+    assert found["plan"]["sampling"]["pipeline_parallel"] == 2
+    run = Path(found["run"]).name
+    script = found["script"].replace(sys.executable, "PYTHON").replace(str(cli.folder), "HERE")
+    expected = Path(__file__).with_name("generate_job.sh").read_text(encoding="utf-8")
+    assert script.replace(run, "RUN") == expected
+    too_small = cli("generate", "deepseek-r1-generate", "--slurm", "--simulate", "8xH100", code=4)
+    assert "--nodes 2" in too_small.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -232,6 +248,48 @@ def test_grpo_gives_vllm_the_second_node(cli: Cli, tiny: str, slurm: Cluster) ->
     run = only_run(cli, "tiny-grpo-*")
     assert [row["step"] for row in rows_of(run / "metrics.jsonl")] == [1, 2, 3, 4]
     assert (run / "logs" / "node-1" / "attempt-1" / "vllm.log").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(REASON is not None, reason=str(REASON))
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed")
+def test_generate_with_its_server_on_one_node_and_its_client_on_the_other(cli: Cli, slurm: Cluster) -> None:
+    """Stopped in the middle as before a time limit, put into the queue again, and ended."""
+    rows = [{"problem": f"What is {i}+{i}?", "answer": str(2 * i)} for i in range(12)]
+    cli.write("d.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    words: tuple[object, ...] = ("generate", *START, "--dataset", "d.jsonl", "--keep", "any")
+    words += ("--backend", "server", "--nodes", 2, "--batch_size", 4, "--num-generations", 300)
+    words += ("--temperature", 1, "--max-new-tokens", 100, "--max_model_length", 160, "--run_name", "r")
+    number, output = submitted(cli, slurm, *words)
+    run = cli.folder / "runs" / "r"
+    drawn = lambda: any('"index": 10' in p.read_text() for p in run.glob("samples/ledger*"))  # noqa: E731
+    assert slurm.wait(drawn, 400), slurm.logs() + (output.read_text() if output.exists() else "")
+    nodes = {
+        env["SLURMD_NODENAME"]: name
+        for name, env in served_by(cli.folder)
+        if name in ("vllm", "openr1.generation")
+    }
+    assert sorted(nodes.values()) == ["openr1.generation", "vllm"], "client and server on a node of their own"
+    slurm.ask("scancel", "--signal=TERM", str(number))
+    said = finished(cli, slurm, number, output)
+    assert "goes back into the queue" in said
+    assert "which has ended: 1 servers" in said
+    samples = rows_of(run / "samples.jsonl")
+    assert [len(row["generations"]) for row in samples] == [300] * 12
+    assert not list(served_by(cli.folder))
+
+
+def served_by(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Processes of a run in this folder, by what they are, with their environments."""
+    for process in psutil.process_iter(["cmdline"]):
+        words = " ".join(process.info["cmdline"] or [])
+        with contextlib.suppress(psutil.Error):
+            if process.cwd() == str(folder):
+                name = "vllm" if "openr1.launch.vllm_cli" in words else ""
+                yield (
+                    name or ("openr1.generation" if "-m openr1.generation" in words else words),
+                    (process.environ()),
+                )
 
 
 @pytest.mark.slow
