@@ -112,11 +112,11 @@ def train(child: Child) -> dict[str, Any]:
     _save_final(child, trainer)
     trainer.end()
     leave(child)
-    found = _result(trainer, facts) | reporter.measured()
+    result = _result(trainer, facts) | reporter.measured()
     if meter is not None:
-        found |= {"phases": meter.result(), "steps_seconds": reporter.step_seconds}
-        found["peak_bytes"] = max(found["peak_bytes"], meter.highest)
-    return found
+        result |= {"phases": meter.result(), "steps_seconds": reporter.step_seconds}
+        result["peak_bytes"] = max(result["peak_bytes"], meter.highest)
+    return result
 
 
 def _score_tasks(child: Child, trainer: Any, reporter: Any) -> None:
