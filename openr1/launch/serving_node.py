@@ -4,7 +4,7 @@ The first node listens on the port after that of `--master`; the serving node ca
 each the other's address. One JSON object a line, both ways, for as long as the run lasts:
 
     serving → first   {"node": K, "hash": H}   {"ready": PORT}   {"alive": true}   {"error": {…}}
-    first → serving   {"end": null or the error that ended the run}
+    first → serving   {"welcome": true}   {"end": null or the error that ended the run}
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from openr1.launch.command import free_port
 MEETING_SECONDS = 600  # as ranks wait for each other
 ALIVE_EVERY = 5.0
 SILENT_SECONDS = 60.0  # a node that has not said anything for so long is gone: nobody closed its connection
+WELCOME_SECONDS = 30.0
 TICK = 0.5
 LONGEST_LINE = 1 << 20
 
@@ -187,6 +188,7 @@ def _ready(link: Link, node: int, run_hash: str, stop: _Stop) -> Remote:
             where=link.there,
             fix="give the same command on every node",
         )
+    link.say(welcome=True)
     remote = Remote(link, "", node, free_port())
     while True:
         stop.check("the vLLM server was starting")
@@ -239,22 +241,35 @@ def serve(
     with _stops() as stop:
         link = _called(first, node, stop)
         link.say(node=node, hash=run_hash)
-        done = threading.Event()
+        done, started = threading.Event(), threading.Event()
         threading.Thread(target=_keep_alive, args=(link, done), daemon=True).start()
         try:
+            _ended(link, WELCOME_SECONDS, "welcome")
             one = replace(make(), host=link.here, port=free_port())
             say("starting the vLLM server")
+            threading.Thread(target=_give_up_with, args=(link, started), daemon=True).start()
             with vllm_server.running(one, log) as server:
+                started.set()
                 link.say(ready=one.port)
                 say(f"serving vLLM for the first node on {one.url}")
                 _until_the_end(link, server, stop)
         except OpenR1Error as error:
+            if not started.is_set() and link.closed.is_set() and isinstance(error, Interrupted):
+                _ended(link, 0.001, None)  # it was not asked to stop: the first node ended
             link.say(error=error.as_dict())
             raise
         finally:
             done.set()
             link.close()
     return {"served": f"{time.monotonic() - begun:.0f} s"}
+
+
+def _give_up_with(link: Link, started: threading.Event) -> None:
+    """A first node that ends while the server starts is not waited for: this process asks itself to stop."""
+    while not started.wait(TICK):
+        if link.closed.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
 
 
 def _keep_alive(link: Link, done: threading.Event) -> None:
@@ -281,23 +296,37 @@ def _called(first: tuple[str, int], node: int, stop: _Stop) -> Link:
 
 
 def _until_the_end(link: Link, server: vllm_server.Server, stop: _Stop) -> None:
-    while True:
-        said = link.hear(TICK)
-        if said is not None and "end" in said:
-            if said["end"] is not None:
-                raise _elsewhere(said["end"], 0)
-            return
+    while not _ended(link, TICK, None):
         problem = server.problem()
         if problem is not None:
             raise problem
-        if link.closed.is_set() and link.heard.empty():
-            raise ComponentFailed(
-                "the first node has gone",
-                where=link.there,
-                fix="give the same command again on every node to continue from the last checkpoint",
-            )
         if stop.asked > 1:
             raise Interrupted("stopped", fix="the same command continues")
+
+
+def _ended(link: Link, seconds: float, awaited: str | None) -> bool:
+    """Whether the first node says within the time that its run ended well.
+
+    Args:
+        awaited: what it must say instead; silence is a failure then.
+
+    Raises:
+        OpenR1Error: what ended its run; it has gone without a word.
+    """
+    said = link.hear(seconds) or {}
+    if said.get("end") is not None:
+        raise _elsewhere(said["end"], 0)
+    if "end" in said:
+        return True
+    if (awaited is not None and awaited not in said) or (
+        not said and link.closed.is_set() and link.heard.empty()
+    ):
+        raise ComponentFailed(
+            "the first node has gone",
+            where=link.there,
+            fix="give the same command again on every node to continue from the last checkpoint",
+        )
+    return False
 
 
 def meeting_seconds() -> int:

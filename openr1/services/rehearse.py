@@ -103,9 +103,18 @@ class Rehearsal:
 
 
 def is_long(prepared: Prepared) -> bool:
-    """Whether the plan predicts more than a quarter of an hour."""
+    """Whether the plan predicts more than a quarter of an hour.
+
+    An epoch over a data set of the hub, whose rows nobody has counted yet, is taken for long.
+    """
     found = prepared.plan.get("run_time")
-    return found is not None and RunTime(**found).is_long
+    if found is not None:
+        return RunTime(**found).is_long
+    values, step = prepared.resolved.values, (prepared.plan.get("step_seconds") or {}).get("value")
+    counted = int(values.get("max_steps") or -1) > 0 or values.get("limit")
+    name = str(values.get("dataset_name") or "")
+    on_the_hub = name and not name.startswith("builtin:") and not Path(name).exists()
+    return bool(step is not None and not counted and on_the_hub)
 
 
 def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:

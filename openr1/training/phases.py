@@ -2,8 +2,8 @@
 
 Phases are named as the plan names them (`planning.phases`), with three more: the optimizer's step, the
 rewards and an evaluation batch. On a CPU the peak is the process's resident memory, which Linux can count
-anew; on a card it is what torch has allocated plus what the plan counts outside of torch (a sleeping vLLM
-is not seen).
+anew; on a card it is what torch has allocated plus what the plan counts outside of torch (a vLLM with sleep
+mode allocates beside torch and is not seen).
 """
 
 from __future__ import annotations

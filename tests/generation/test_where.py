@@ -202,7 +202,7 @@ class TestVllm:
         first = problems(*words)
         out, err = second.communicate(timeout=60)
         assert second.returncode == 0, out + err
-        assert f"this node ran {2 - wide} servers" in out
+        assert f"which has ended: {2 - wide} servers" in out
         assert "starting the vLLM servers" in first.err
         problems("generate", *model, *GREEDY, "--run_name", "alone")
         assert answers(problems, "both") == answers(problems, "alone")

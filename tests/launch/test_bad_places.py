@@ -36,6 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Cli:
             5,
             ["--gpus 7 asks for more than the 4 GPUs", "--gpus 4 or less"],
         ),
+        (("sft", "--gpus", 2, "--simulate", "cpu"), 5, ["this machine has no GPU", "leave --gpus out"]),
         (("sft", "--processes", 2, "--simulate", "2xH100"), 2, ["--processes 2", "--gpus 2"]),
         (("sft", "--nodes", 2), 2, ["--nodes needs --master", "node1:29500"]),
         (("sft", "--nodes", 2, "--master", "here"), 2, ["here is not HOST:PORT"]),

@@ -87,3 +87,13 @@ def test_the_store_stays_small() -> None:
     for _ in range(250):
         observed = observed.record(seen(1.0))
     assert len(observed.observations) == 200
+
+
+def test_how_far_the_time_may_be_wrong() -> None:
+    """A factor of 1.6 before anything ran here; then what earlier runs differed by, and never nothing."""
+    recipe = LIGHT_SFT | {"per_device_train_batch_size": 1, "gradient_checkpointing": True}
+    assert made("sft", recipe, RTX_3060).time_doubt == 1.6
+    alike = Calibration((seen(0.9), seen(0.9)))
+    assert made("sft", recipe, RTX_3060, calibration=alike).time_doubt == 1.1
+    apart = Calibration((seen(0.5), seen(1.0), seen(1.5)))
+    assert made("sft", recipe, RTX_3060, calibration=apart).time_doubt == pytest.approx(2.0)

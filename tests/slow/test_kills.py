@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import TINY, Cli, only_run, rows_of
 
-# Killed rounds of each stage: 20 in all.
+# Runs that are killed; each goes on where the one before was cut off.
 ROUNDS = {"sft": 10, "grpo": 10}
 START = ("--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64")
 NAME = "model/model.safetensors"
