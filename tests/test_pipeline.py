@@ -63,6 +63,18 @@ def test_a_finished_pipeline_is_shown_and_nothing_is_started(piped: tuple[Cli, P
     assert sorted(run.rglob("attempt-*")) == logs
 
 
+def test_on_another_machine_a_pipeline_keeps_the_protocol_of_its_start(piped: tuple[Cli, Path]) -> None:
+    cli, run = piped
+    words = ("pipeline", "tiny.yaml", "--simulate", "8xH100", "--dry-run", "--json")
+    found = cli(*words).json
+    (evaluation,) = (s for s in found["sections"] if s["stage"] == "eval")
+    assert found["run"] == f"runs/{run.name}"
+    assert evaluation["values"]["protocol"]["value"] == "quick"
+    assert evaluation["values"]["protocol"]["origin"].startswith("profile: what cpu can finish")
+    begun_there = cli(*words, "--seed", 8).json["sections"][-1]
+    assert begun_there["values"]["protocol"]["value"] == "open-r1"
+
+
 def test_a_later_section_alone_finds_the_pipelines_result(piped: tuple[Cli, Path]) -> None:
     cli, _ = piped
     plan = cli("grpo", "tiny.yaml", "--dry-run", "--json").json

@@ -66,12 +66,14 @@ class Resolved:
     @property
     def hash(self) -> str:
         """Eight hex digits over what was asked for. Plans and defaults stay out: another machine, or a new
-        release's default, continues the same run."""
+        release's default, continues the same run. What the machine's profile chose is in: it changes what
+        comes out."""
         # What builds on other sections takes its model from them; their hashes say which.
         left_out = NOT_HASHED | ({"model_name_or_path"} if self.parents else set())
         if "dataset_name" in self.settings and isinstance(self["dataset_name"], dict):
             left_out |= {"dataset_name"}
-        asked = {k: self.settings[k].value for k in sorted(self.explicit - left_out)}
+        chosen = self.explicit | {key for key, s in self.settings.items() if s.origin.kind == "profile"}
+        asked = {k: self.settings[k].value for k in sorted(chosen - left_out)}
         text = json.dumps([self.stage, asked, sorted(self.parents.items())], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

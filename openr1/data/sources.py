@@ -165,7 +165,7 @@ def _explain(error: Exception, name: str, split: str, revision: str | None = Non
         return RecipeError(
             f"the dataset {name} has no revision `{revision}`", where=name, fix="check dataset_revision"
         )
-    if "is a gated dataset" in text:
+    if "is a gated dataset" in text or "GatedRepoError" in kinds:
         return EnvironmentProblem(
             f"the dataset {name} is gated: its owners want their terms accepted",
             where=name,

@@ -38,6 +38,23 @@ def reasons_against(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
     Args:
         first, second: entries of a results.json.
     """
+    return [*_other_problems(first, second), *_other_protocol(first, second)]
+
+
+def _other_problems(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Two copies of one published task that are not the same problems and answers.
+
+    A copy with more or fewer rows is no reason: the problems in both are found by their ids. Nor is another
+    seed of a built-in task, whose problems have no published size.
+    """
+    ours, theirs = first.get("data") or {}, second.get("data") or {}
+    marks = [str(data.get("fingerprint")) for data in (ours, theirs)]
+    if not ours.get("published_rows") or ours.get("rows") != theirs.get("rows") or marks[0] == marks[1]:
+        return []
+    return [f"other problems or gold answers (fingerprint {marks[0]} and {marks[1]})"]
+
+
+def _other_protocol(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     if first.get("protocol") == second.get("protocol"):
         return []
     ours, theirs = dict(first.get("conditions") or {}), dict(second.get("conditions") or {})

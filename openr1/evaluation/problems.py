@@ -150,6 +150,13 @@ def data_fingerprint(pairs: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
+def answers_fingerprint(golds: Iterable[str]) -> str:
+    """Twelve hex digits over the gold answers alone, in any order; `045` and `45` are one answer."""
+    plain = (gold.strip() for gold in golds)
+    lines = sorted(str(int(gold)) if gold.isdecimal() else gold for gold in plain)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
 def _facts(task: Task, name: str, problems: list[Problem], revision: str | None) -> dict[str, Any]:
     pairs = [(p.problem, p.options[LETTERS.index(p.gold)] if p.options else p.gold) for p in problems]
     return {
@@ -159,15 +166,28 @@ def _facts(task: Task, name: str, problems: list[Problem], revision: str | None)
         "published_rows": task.rows,
         "fingerprint": data_fingerprint(pairs),
         "known_fingerprint": task.fingerprint,
+        "answers_fingerprint": answers_fingerprint(gold for _, gold in pairs),
+        "known_answers": task.answers,
     }
 
 
 def _said(task: Task, facts: dict[str, Any]) -> Iterable[str]:
-    """What makes this copy of the problems another one than the published."""
+    """What makes this copy of the problems another one than the published, or that nobody can tell."""
+    same_answers = task.answers == facts["answers_fingerprint"]
     if task.rows and facts["rows"] != task.rows:
         yield f"{facts['name']} has {facts['rows']:,} problems; the published {task.name} has {task.rows:,}"
     elif task.fingerprint and facts["fingerprint"] != task.fingerprint:
         yield (
             f"{facts['name']} is not the known copy of {task.name}: its problems or answers differ "
             f"(fingerprint {facts['fingerprint']}, known {task.fingerprint})"
+        )
+    elif task.answers and not same_answers:
+        yield (
+            f"{facts['name']} is not the known copy of {task.name}: its gold answers differ "
+            f"(fingerprint of the answers {facts['answers_fingerprint']}, known {task.answers})"
+        )
+    elif task.rows and not task.fingerprint:
+        yield (
+            f"the fingerprint of {task.name} is not known yet; this one: {facts['fingerprint']}, kept with "
+            f"the score ({task.rows:,} problems{', and the known gold answers' if task.answers else ''})"
         )

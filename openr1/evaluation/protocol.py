@@ -213,8 +213,8 @@ def conditions_of(task: Task, values: Mapping[str, Any]) -> Conditions:
 def default_protocol(profile: str) -> tuple[str, str]:
     """The protocol of a machine's profile, and why."""
     if profile in ("light", "cpu"):
-        return "quick", f"openr1: what the {profile} profile can finish; --protocol open-r1 takes open-r1's"
-    return "open-r1", "openr1: open-r1's own, on a machine that can finish it"
+        return "quick", f"what {profile} can finish; --protocol open-r1 takes open-r1's"
+    return "open-r1", f"open-r1's own, which {profile} can finish; --protocol quick is shorter"
 
 
 def base_of(protocol_id: str) -> str:

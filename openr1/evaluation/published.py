@@ -121,9 +121,15 @@ def run_standing(score: dict[str, Any], theirs: Published) -> Standing:
     whole = SIZES[theirs.benchmark]
     if size != whole:
         causes.insert(0, f"{size:,} of {whole:,} problems")
-    elif score["data"].get("known_fingerprint") not in (None, score["data"].get("fingerprint")):
+    elif _another_copy(score["data"]):
         causes.insert(0, "another copy of the problems")
     return _standing(score["accuracy"], theirs, error, over_problems, whole, within, causes)
+
+
+def _another_copy(data: dict[str, Any]) -> bool:
+    """Whether what is known of the published problems is not what was asked."""
+    checks = (("known_fingerprint", "fingerprint"), ("known_answers", "answers_fingerprint"))
+    return any(data.get(known) not in (None, data.get(here)) for known, here in checks)
 
 
 def _standing(

@@ -27,6 +27,8 @@ class Task:
         rows: the published size.
         fingerprint: of the known problems and answers (`problems.data_fingerprint`); None where no copy was
             at hand to take it from.
+        answers: of the gold answers alone (`problems.answers_fingerprint`), where those are known and the
+            problems' text is not.
         gated: its owners want their terms accepted first.
     """
 
@@ -39,6 +41,7 @@ class Task:
     kind: Kind = "math"
     rows: int | None = None
     fingerprint: str | None = None
+    answers: str | None = None
     gated: bool = False
 
 
@@ -67,6 +70,8 @@ TASKS = {
             ("problem", "answer"),
             "math",
             30,
+            # Of the official answers, 15 of AIME I and 15 of AIME II (AoPS wiki, the two answer keys).
+            answers="26b2e319e14b",
         ),
         Task(
             "aime25",
@@ -77,13 +82,16 @@ TASKS = {
             ("problem", "answer"),
             "math",
             30,
+            answers="a02393161511",  # 2025 AIME I and II, as above
         ),
         Task(
             "gpqa:diamond",
             "Idavidrein/gpqa",
             "gpqa_diamond",
             "train",
-            None,  # gated: its commit could not be looked up; the one that is read is recorded
+            # Gated. HELM pins this commit (stanford-crfm/helm, scenarios/gpqa_scenario.py), and others wrote
+            # it down as what the hub gave in 2024 and 2025, when the published numbers were taken.
+            "90b8e5be2b1d3d2dbfe016cdab47981150600c4a",
             ("Question", "Correct Answer"),
             "choice",
             198,

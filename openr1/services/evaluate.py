@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from openr1.config.catalogue import TRAINING_STAGES
 from openr1.config.names import keys_of
 from openr1.config.recipe import Recipe, Section, shipped
 from openr1.config.resolve import Resolved, resolve
@@ -35,6 +36,8 @@ from openr1.services.stage import Outcome, execute
 ENOUGH_TOKENS = 2_000
 """Fewer say little about speed."""
 DEFAULT_MODEL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
+WEIGHTS = "weights"
+"""Among a run's parents: the signature of local weights, whatever their path is called."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,9 @@ def prepare(words: Sequence[str], asked: Asked, said: Sequence[str] = ()) -> Pre
         asked = replace(asked, overrides={**asked.overrides, "tasks": (list(words), " ".join(words))})
     overrides = overrides_for(section, asked.overrides, keys_of("eval"), strict=True)
     resolved = resolve(recipe, section, overrides=overrides)
+    resolved = with_default_protocol(resolved, machine)
+    if not (resolved[MODEL] or resolved["server"] or _trained(recipe)):
+        resolved = resolved.with_values("default", {MODEL: (DEFAULT_MODEL, "openr1: no model is named")})
     models, parents = _models(recipe, section, resolved, asked)
     resolved = replace(resolved, parents=parents)
     run = locate_run(recipe, resolved, asked)
@@ -73,10 +79,19 @@ def run(words: Sequence[str], asked: Asked, listen: Listener) -> Outcome:
     return execute(prepare(words, asked), listen)
 
 
+def with_default_protocol(resolved: Resolved, machine: Machine) -> Resolved:
+    """An eval section with the protocol of the machine's profile, where none was named.
+
+    It is part of what the run is called: another machine's default asks other questions.
+    """
+    if resolved.settings["protocol"].origin.kind == "profile":  # chosen before, perhaps elsewhere
+        return resolved
+    return resolved.with_values("profile", {"protocol": default_protocol(str(machine.profile.value))})
+
+
 def with_protocol(resolved: Resolved, machine: Machine) -> Resolved:
     """An eval section with its protocol chosen, and the protocol's values where nobody set others."""
-    name, why = default_protocol(str(machine.profile.value))
-    resolved = resolved.with_values("default", {"protocol": (name, why)})
+    resolved = with_default_protocol(resolved, machine)
     base = PROTOCOLS[resolved["protocol"]]
     from_it = f"protocol {base.name}"
     values = {
@@ -129,6 +144,7 @@ def prepare_eval(
     }
     prepared = prepare_section(resolved, run, machine, asked, extra_plan=listed)
     notices = _said([e for _, e in estimates]) if run.state != "finished" else []
+    notices = [*_chosen_for_you(resolved), *notices]
     return replace(prepared, notices=(*prepared.notices, *notices))
 
 
@@ -141,6 +157,17 @@ def _said(estimates: Sequence[Estimate]) -> list[str]:
     for of_task in tasks.values():
         words = min(of_task, key=lambda e: (e.hours is None, e.tokens is None)).words()
         said.append(words if len(of_task) == 1 else f"{len(of_task)} models, each: {words}")
+    return said
+
+
+def _chosen_for_you(resolved: Resolved) -> list[str]:
+    """What a person did not say and what changes the score: the protocol, the model."""
+    said = []
+    model, protocol = resolved.settings[MODEL], resolved.settings["protocol"]
+    if model.origin.kind == "default" and model.value:
+        said.append(f"no model is named: {model.value} (--model M takes another)")
+    if protocol.origin.kind == "profile":
+        said.append(f"protocol {protocol.value}, by the machine's profile: {protocol.origin.detail}")
     return said
 
 
@@ -240,12 +267,12 @@ def _models(
     name = resolved[MODEL]
     if resolved["server"]:  # the weights are the servers' business
         return [EvalModel(str(name or "server").rpartition("/")[2], str(name or "server"))], {}
-    trained = [s for s in recipe.sections if s.stage in ("sft", "grpo")]
+    trained = _trained(recipe)
     if resolved.settings[MODEL].origin.kind == "command line" or not trained:
-        model = str(name or DEFAULT_MODEL)
+        model = str(name)
         source = check_model(model, resolved.where(MODEL))
         signature = weights_signature(source)
-        return [EvalModel(label_of(model), source)], {"weights": signature} if signature else {}
+        return [EvalModel(label_of(model), source)], {WEIGHTS: signature} if signature else {}
     found, parents = [], {}
     for part in trained:
         chain = resolved_chain(recipe, part, asked)
@@ -259,6 +286,10 @@ def _models(
         found.append((part.name, chain, done.model))
         parents[part.name] = chain.hash
     return models_of(resolved, [(n, c, str(p)) for n, c, p in found]), parents
+
+
+def _trained(recipe: Recipe) -> list[Section]:
+    return [section for section in recipe.sections if section.stage in TRAINING_STAGES]
 
 
 def models_of(resolved: Resolved, trained: Sequence[tuple[str, Resolved, str]]) -> list[EvalModel]:

@@ -15,11 +15,11 @@ from openr1.config.recipe import Recipe, Section, find, parse
 from openr1.config.resolve import Resolved, resolve
 from openr1.errors import OpenR1Error, RecipeError
 from openr1.hardware import Machine
-from openr1.runs import manifest
+from openr1.runs import manifest, resolved_file
 from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locate
 from openr1.services.eval_tasks import tasks_while_training
-from openr1.services.evaluate import models_of, prepare_eval
+from openr1.services.evaluate import models_of, prepare_eval, with_default_protocol
 from openr1.services.generate import prepare_generate, with_default_dataset
 from openr1.services.hw_profile import the_machine
 from openr1.services.launching import together
@@ -88,6 +88,7 @@ def prepare(asked: Asked) -> PipelinePlan:
     resolved = [_resolve(recipe, section, asked) for section in recipe.sections]
     resolved = _chain(recipe, resolved, asked)
     run = _folder(recipe, resolved, asked)
+    resolved = [_with_protocol(one, run, machine) if one.stage == "eval" else one for one in resolved]
     sections = [
         _prepare(recipe, section, one, resolved, run, machine, asked)
         for section, one in zip(recipe.sections, resolved, strict=True)
@@ -137,6 +138,17 @@ def _check_overrides(recipe: Recipe, asked: Asked) -> None:
 
 def _resolve(recipe: Recipe, section: Section, asked: Asked) -> Resolved:
     return resolve(recipe, section, overrides=_overrides(recipe, section, asked))
+
+
+def _with_protocol(one: Resolved, run: RunFolder, machine: Machine) -> Resolved:
+    """An eval section with its protocol. A pipeline that goes on elsewhere keeps what it began with."""
+    begun = RunFolder(run.path / one.name).resolved
+    if begun.is_file():
+        chosen = {key: (value, origin) for key, value, origin in resolved_file.settings(begun)[1]}
+        value, origin = chosen.get("protocol", (None, ""))
+        if value and origin.startswith("profile: "):
+            return one.with_values("profile", {"protocol": (value, origin.removeprefix("profile: "))})
+    return with_default_protocol(one, machine)
 
 
 def _overrides(recipe: Recipe, section: Section, asked: Asked) -> dict[str, tuple[Any, str]]:

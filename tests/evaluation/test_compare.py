@@ -27,6 +27,20 @@ def test_more_answers_are_no_other_protocol_but_anything_else_is() -> None:
     assert "another prompt" in reasons_against(ours, score(protocol="open-r1-2025-02"))
 
 
+def test_two_copies_of_one_size_are_other_problems() -> None:
+    """Where nobody knows the published fingerprint, two runs are still held against each other's."""
+    data = {"fingerprint": "aaa", "rows": 30, "published_rows": 30}
+    ours, theirs = score() | {"data": data}, score() | {"data": {**data, "fingerprint": "bbb"}}
+    assert reasons_against(ours, ours | {"model": "other"}) == []
+    assert reasons_against(ours, theirs) == ["other problems or gold answers (fingerprint aaa and bbb)"]
+    part = score() | {"data": {**data, "fingerprint": "bbb", "rows": 10}}
+    assert reasons_against(ours, part) == []  # matched by their ids
+    assert reasons_against(ours, score()) == []  # an older run, which does not say
+    built_in = {"fingerprint": "a", "rows": 30, "published_rows": None}
+    seeds = [score() | {"data": {**built_in, "fingerprint": mark}} for mark in "ab"]
+    assert reasons_against(*seeds) == []
+
+
 def test_scores_that_do_not_say_how_they_were_asked_go_by_the_protocols_name() -> None:
     old = {"protocol": "quick-v0", "conditions": None}
     assert reasons_against(score(), old) == ["protocol quick-v1 and quick-v0"]

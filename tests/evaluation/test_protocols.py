@@ -10,7 +10,7 @@ import pytest
 from openr1.errors import EnvironmentProblem, RecipeError, UsageError
 from openr1.evaluation.problems import data_fingerprint, problems_of
 from openr1.evaluation.protocol import PROTOCOLS, conditions_of, default_protocol, differences
-from openr1.evaluation.tasks import TASKS, task_named
+from openr1.evaluation.tasks import GPQA_WRONG, TASKS, task_named
 from openr1.services.seed_words import translate
 from tests.evaluation.in_process import prepared, write_rows
 
@@ -106,10 +106,7 @@ def test_names_and_near_names() -> None:
     with pytest.raises(UsageError, match="hidden tests"):
         task_named("lcb:codegeneration")
     for task in TASKS.values():
-        assert task.revision is None or len(task.revision) == 40
-    assert [t.name for t in TASKS.values() if t.revision is None] == [
-        "gpqa:diamond"
-    ]  # could not be looked up
+        assert task.revision is not None and len(task.revision) == 40
 
 
 def test_columns_are_found_named_or_asked_for(tmp_path: Path) -> None:
@@ -155,6 +152,44 @@ def test_another_copy_of_the_problems_is_said(tmp_path: Path) -> None:
     assert found.facts["fingerprint"] == data_fingerprint(pairs[::-1])  # in any order
 
 
+ANSWERS = {
+    "aime24": "204 113 371 385 110 104 721 25 809 116 104 294 540 197 480 "
+    "73 236 45 33 80 55 699 127 902 468 601 23 321 211 315",
+    "aime25": "70 588 16 117 279 504 821 77 62 81 259 510 204 60 735 "
+    "468 49 82 106 336 293 237 610 149 907 113 19 248 104 240",
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_of_the_aime_the_answers_are_known_and_the_text_is_not(tmp_path: Path, name: str) -> None:
+    """The official answers, with and without leading zeros; the fingerprint of the text is said and kept."""
+    task, answers = TASKS[name], ANSWERS[name].split()
+    assert len(answers) == task.rows == 30
+    for padded in (False, True):
+        rows = [{"problem": f"p{i}", "answer": a.zfill(3) if padded else a} for i, a in enumerate(answers)]
+        file = write_rows(tmp_path / "a.jsonl", rows[::-1])
+        found = problems_of(task, [task], {**NOTHING, "dataset": file}, "{problem}")
+        (said,) = found.notices
+        assert f"not known yet; this one: {found.facts['fingerprint']}" in said
+        assert "and the known gold answers" in said
+    rows[3]["answer"] = "384"  # as the answer key once had it
+    file = write_rows(tmp_path / "a.jsonl", rows)
+    (said,) = problems_of(task, [task], {**NOTHING, "dataset": file}, "{problem}").notices
+    assert "its gold answers differ (fingerprint of the answers" in said and str(task.answers) in said
+
+
+def test_of_gpqa_the_size_is_known_and_the_rest_is_said(tmp_path: Path) -> None:
+    names = ("Question", "Correct Answer", *GPQA_WRONG)
+    file = write_rows(tmp_path / "g.jsonl", [{n: f"{n} {i}" for n in names} for i in range(198)])
+    task = TASKS["gpqa:diamond"]
+    found = problems_of(task, [task], {**NOTHING, "dataset": file}, "{problem}")
+    (said,) = found.notices
+    assert said == (
+        f"the fingerprint of {task.name} is not known yet; this one: {found.facts['fingerprint']}, "
+        "kept with the score (198 problems)"
+    )
+
+
 def test_the_same_problem_twice_keeps_two_ids(tmp_path: Path) -> None:
     file = write_rows(tmp_path / "m.jsonl", [{"problem": "p", "answer": "1"}] * 2)
     found = problems_of(MATH, [MATH], {**NOTHING, "dataset": file}, "{problem}")
@@ -169,6 +204,7 @@ def test_a_gated_dataset_says_what_to_accept_and_where(monkeypatch: pytest.Monke
         raise DatasetNotFoundError("Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. You must be …")
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
+    monkeypatch.setattr("openr1.data.sources._commit", lambda name, revision: revision)  # known to anyone
     task = TASKS["gpqa:diamond"]
     with pytest.raises(EnvironmentProblem) as caught:
         problems_of(task, [task], {**NOTHING, "dataset": None}, "{problem}")
@@ -258,6 +294,25 @@ def test_what_a_plan_samples_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(two["environments"]) == 2 and two["backend"] == "transformers"
     served = sampling(server=["http://a:1"], simulate="8xH100")
     assert served["backend"] == "server" and served["requires"] == ["aiohttp"]
+
+
+def test_the_protocol_and_the_model_nobody_named_are_said_and_name_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here, there = prepared("math_500", simulate="cpu"), prepared("math_500", simulate="8xH100")
+    for found, name in ((here, "quick"), (there, "open-r1")):
+        assert found.resolved["protocol"] == name
+        assert found.resolved.settings["protocol"].origin.kind == "profile"
+        assert any(f"protocol {name}, by the machine's profile" in said for said in found.notices)
+        assert found.resolved["model_name_or_path"] == "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
+        assert any("no model is named: deepseek-ai/DeepSeek-R1" in said for said in found.notices)
+    assert here.run.path != there.run.path
+    same = prepared("math_500", simulate="8xH100", protocol="quick")
+    assert same.run.path == here.run.path  # said or chosen, the same questions
+    assert not any("protocol quick" in said for said in same.notices)
+    served = prepared("math_500", server=["http://a:1"])
+    assert served.resolved["model_name_or_path"] is None  # the servers say what they serve
 
 
 def test_the_estimate_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
