@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from openr1.runs.files import read_lines
 from openr1.runs.folder import runs_root
 
 VERDICTS = ("right", "wrong", "no_answer", "truncated", "gold_unparsable", "timeout", "error")
-LEDGERS = ("ledger.jsonl",)
+LEDGER = re.compile(r"ledger(-\d+)?\.jsonl")  # raw samples, shard by shard
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def sample_files(folder: Path) -> list[Path]:
         file
         for place in places
         for file in [*sorted((place / "samples").glob("*.jsonl")), place / "samples.jsonl"]
-        if file.is_file() and file.name not in LEDGERS
+        if file.is_file() and not LEDGER.fullmatch(file.name)
     ]
 
 
