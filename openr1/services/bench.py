@@ -245,7 +245,9 @@ def _words(cell: Cell, found: Bench) -> list[str]:
 
 def too_large(model: str, why: str) -> DoesNotFit:
     """The refusal of a model whose weights a machine cannot hold."""
-    return DoesNotFit(f"{model}: {why}", fix="leave it out with --models, or take a larger machine")
+    return DoesNotFit(
+        f"{model} cannot run here: {why}", fix="leave it out with --models, or take a larger machine"
+    )
 
 
 def _is_it(score: Mapping[str, Any], asked: Conditions, values: Mapping[str, Any]) -> bool:
