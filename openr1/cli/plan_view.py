@@ -9,7 +9,7 @@ from openr1.cli.words import duration, gib, short
 
 
 def plan_lines(plan: Mapping[str, Any]) -> list[str]:
-    """The lines of a plan; those of a stage that does not train are its machine alone."""
+    """The lines of a plan; a stage that does not train has none."""
     lines = [f"{key:<12}{plan[key]}  ({plan.get(f'{key}_reason', '')})" for key in SPREAD if key in plan]
     if "step_seconds" in plan:
         lines.append(f"time        {_time(plan)}")
