@@ -193,7 +193,7 @@ def submitted(cli: Cli, slurm: Cluster, *words: object) -> tuple[int, Path]:
 def finished(cli: Cli, slurm: Cluster, number: int, output: Path) -> str:
     """Wait for the end; what the job printed."""
     over = ("COMPLETED", "FAILED", "CANCELLED", "NODE_FAIL", "TIMEOUT")
-    slurm.wait(lambda: slurm.state(number) in over, 420)
+    slurm.wait(lambda: slurm.state(number) in over, 600)
     said = output.read_text(errors="replace") if output.exists() else ""
     assert slurm.state(number) == "COMPLETED", said + cli.logs() + slurm.logs()
     return said
