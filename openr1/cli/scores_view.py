@@ -15,8 +15,9 @@ def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
         _table(printer, ours)
     for score in (s for s in scores if "metrics" in s):
         printer.text(
-            harmless(f"{score['model']} on {score['task']}")
-            + harmless(f" ({score['problems']:,} problems, {score['protocol']})")
+            harmless(
+                f"{score['model']} on {score['task']} ({score['problems']:,} problems, {score['protocol']})"
+            )
         )
         for name, value in score["metrics"].items():
             error = score["errors"].get(name)
