@@ -73,6 +73,8 @@ class TrainFields(_Fields):
     """W&B user or team; WANDB_ENTITY, else your own, when not given."""
     wandb_run_group: str | None = None
     """W&B group of runs; WANDB_RUN_GROUP when not given."""
+    hub_step_revisions: bool = True
+    """With push_to_hub: each checkpoint is a revision of its own, `{hub_revision or main}-step-000000050`."""
     max_prompt_length: int | None = Field(None, ge=1)
     """Longest prompt to plan memory for, in tokens; 512 is assumed when not given. Nothing is cut."""
     trim_micro_batches: bool = True
