@@ -173,7 +173,8 @@ MAXIMUM = "This model's maximum context length is 4096 tokens"
         (
             (
                 "Requested token count exceeds the model's maximum context length of 4096 tokens. "
-                "You requested a total of 5000 tokens: 1000 tokens from the input messages and 4000 for the completion."
+                "You requested a total of 5000 tokens: 1000 tokens from the input messages "
+                "and 4000 for the completion."
             ),
             3096,
         ),
