@@ -99,7 +99,7 @@ def _show_plans(printer: Any, planned: dict[str, Any]) -> None:
 
     for section in planned.get("sections") or [planned]:
         plan = section.get("plan") or {}
-        lines = [f"{translate_label(label)} {text}" for label, text in plan_lines(plan)]
+        lines = [f"{translate_label(label):<12}{text}" for label, text in plan_lines(plan)]
         for line in [*lines, *([processes(plan)] if is_spread(plan) else [])]:
             printer.note(f"{section.get('section', 'plan')}: {line}")
 

@@ -17,6 +17,7 @@ from tests.config.old_files import FOLDER, OLD_FILES
 
 # What TRL's configuration spells or holds in another way than a recipe.
 ELSEWHERE = {
+    "code_eval_scoring_mode",
     "model_name_or_path",
     "dataset_name",
     "dataset_config",
