@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from openr1.errors import ComponentFailed, EnvironmentProblem, OpenR1Error, from_dict
+from openr1.errors import ComponentFailed, EnvironmentProblem, Interrupted, OpenR1Error, from_dict
 
 WAIT_SECONDS = 600  # until all nodes have come; they may be started one after the other
 LOOK_S = 0.2
@@ -189,6 +189,8 @@ class First:
                 )
             if message and "error" in message:
                 error = from_dict(message["error"])
+                if isinstance(error, Interrupted):
+                    return error
                 return ComponentFailed(f"node {node}: {error.what}", where=error.where, fix=error.fix)
             if message and "ready" in message:
                 self.served[node] = [int(port) for port in message["ready"]]

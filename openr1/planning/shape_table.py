@@ -72,7 +72,8 @@ _ALIASES = {
 
 
 def _table() -> dict[str, ModelShape]:
-    shapes: dict[str, ModelShape] = {_DEEPSEEK_R1.name: _DEEPSEEK_R1}
+    of_r1 = (_DEEPSEEK_R1.name, f"{_DEEPSEEK_R1.name}-Zero", f"{_DEEPSEEK_R1.name}-0528")
+    shapes: dict[str, ModelShape] = {name: replace(_DEEPSEEK_R1, name=name) for name in of_r1}
     for name, family, hidden, layers, heads, kv, dim, mlp, vocab, tied, context in _ROWS:
         shape = ModelShape(
             name, family, hidden, layers, heads, kv, dim, mlp, vocab, tied, context,

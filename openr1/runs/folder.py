@@ -120,10 +120,18 @@ def refuse_other(path: Path, hash_: str, fresh: bool = False) -> None:
             where=str(path),
             fix=f"choose another name or folder, or --fresh; {path / 'resolved.yaml'} says more",
         )
-    if path.is_dir() and not found and any(path.iterdir()):
+    if path.is_dir() and not found and not _holds_only_other_nodes_logs(path):
         raise RecipeError(
             "this folder is not empty and holds no run", where=str(path), fix="choose another --output_dir"
         )
+
+
+def _holds_only_other_nodes_logs(path: Path) -> bool:
+    """A folder that is empty but for what nodes wrote that were here before the first one."""
+    inside = list(path.iterdir())
+    return inside in ([], [path / "logs"]) and all(
+        log.name.startswith("node-") for log in (path / "logs").glob("*")
+    )
 
 
 def model_of(name: str) -> str:

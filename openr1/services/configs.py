@@ -119,18 +119,11 @@ def _sampling_fit(resolved: Resolved, machine: Machine) -> Fit:
     shape = find_shape(str(model))
     if shape.value is None or capacity is None:
         return Fit(name, stage, None, shape.reason if shape.value is None else "the memory here is not known")
-    wanted = shape.value.params * _bytes_per_weight(str(model), bool(machine.gpus))
+    wanted = shape.value.served_bytes if machine.gpus else 4 * shape.value.params
     cards = max(1, len(machine.gpus)) * ((machine.nodes.value or 1) if machine.gpus else 1)
     there = capacity[0] * cards
     words = f"weights {wanted / 2**30:.1f} GiB, {there / 2**30:.1f} may be used"
     return Fit(name, stage, wanted < there, words)
-
-
-def _bytes_per_weight(model: str, cuda: bool) -> int:
-    """DeepSeek publishes R1 and R1-Zero in FP8; everything else is served in 16 bit, and in 32 on a CPU."""
-    if not cuda:
-        return 4
-    return 1 if model in ("deepseek-ai/DeepSeek-R1", "deepseek-ai/DeepSeek-R1-Zero") else 2
 
 
 def read_recipe(name: str) -> tuple[Path, str]:

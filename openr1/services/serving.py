@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 VARIABLE = "OPENR1_SERVERS"
 LOOK = 0.1
-GRACE_S = 60.0  # until the first node says how a run ended that was asked to stop
 RAY_PORT, DASHBOARD_PORT = 6379, 8265
 
 
@@ -155,8 +154,7 @@ def serve(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any]
                 while not _look(line, supervise.TICK):
                     problem = next((p for part in parts if (p := part.problem()) is not None), None)
                     if problem is not None:
-                        _wait_if_stopped(line, asked)
-                        raise problem
+                        raise _stopped_or(problem, line, asked)
             except OpenR1Error as error:
                 line.send({"error": error.as_dict()})
                 raise
@@ -219,15 +217,12 @@ def _first_gone() -> ComponentFailed:
     )
 
 
-def _wait_if_stopped(line: Line, asked: Sequence[int]) -> None:
-    """A scheduler's stop reaches the servers as well: then the first node says how it ended."""
+def _stopped_or(problem: OpenR1Error, line: Line, asked: Sequence[int]) -> OpenR1Error:
+    """A scheduler's stop reaches the servers as well, and maybe before us: then that is what ended them."""
     end = time.monotonic() + supervise.STOP_GRACE
-    while time.monotonic() < end:
+    while not asked and time.monotonic() < end:
         _look(line, LOOK)
-        if asked:
-            end = time.monotonic() + GRACE_S
-            while time.monotonic() < end:
-                _look(line, LOOK)
+    return Interrupted("stopped", fix=supervise.AGAIN) if asked else problem
 
 
 @contextlib.contextmanager

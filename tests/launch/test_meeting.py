@@ -58,6 +58,14 @@ def test_a_node_that_dies_or_fails_is_named() -> None:
     assert two.receive(5.0) == {"end": 7}
 
 
+def test_a_node_that_was_stopped_has_not_failed() -> None:
+    first, (one,) = together(2)
+    one.send({"error": Interrupted("stopped").as_dict()})
+    with pytest.raises(Interrupted):
+        first.wait_until_ready(nothing)
+    first.close(130)
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [(None, 0), (Interrupted("stopped"), 130), (ComponentFailed("died"), 7), (RuntimeError("a bug"), 7)],

@@ -55,6 +55,11 @@ def test_a_chosen_folder_is_never_taken_from_another_run(tmp_path: Path) -> None
     (tmp_path / "full" / "thesis.tex").write_text("years of work")
     with pytest.raises(RecipeError, match="holds no run"):
         locate("r", "h", output_dir=str(tmp_path / "full"))
+    (tmp_path / "shared" / "logs" / "node-1").mkdir(parents=True)  # the second node was here first
+    assert locate("r", "h", output_dir=str(tmp_path / "shared")).path == tmp_path / "shared"
+    (tmp_path / "shared" / "logs" / "attempt-1").mkdir()
+    with pytest.raises(RecipeError, match="holds no run"):
+        locate("r", "h", output_dir=str(tmp_path / "shared"))
 
 
 def test_two_commands_in_one_folder(tmp_path: Path) -> None:
