@@ -44,9 +44,8 @@ def _built_in(name: str) -> str:
         spec = parse_model(name)
     except RecipeError as error:
         return error.what
-    millions = (
-        spec.layers * 16 * spec.hidden**2 + VOCABULARY * spec.hidden
-    ) / 1e6  # 4 h² attention, 12 h² MLP
+    in_layers = spec.layers * 16 * spec.hidden**2  # 4 h² in attention, 12 h² in the MLP
+    millions = (in_layers + VOCABULARY * spec.hidden) / 1e6
     held = ": any machine holds it" if millions < SMALL_MILLIONS else ""
     return f"{name} has about {millions:.1f} million weights, made on the spot{held}"
 
