@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from openr1.cli.printer import Printer
 from openr1.cli.words import duration, short
 from openr1.services.bench import Bench, Cell, jobs
+from openr1.services.bench_jobs import CellJob
 from openr1.services.request import Asked
 
 HOURS_IN_A_YEAR = 8_766
@@ -149,6 +151,30 @@ def show_jobs(found: Bench, *, json: bool) -> None:
         table.add_row(job["name"], f"{job['samples']:,}", tokens, _time(job["hours"]))
     printer.table(table)
     printer.text(f"estimates: {'; '.join(dict.fromkeys(job['basis'] for job in listed))}", style="dim")
+
+
+def job_line(job: CellJob) -> str:
+    """One job of `bench --run --slurm`: its cost, and what became of it."""
+    cost = job.cost
+    took = f"{job.name}: {cost['samples']:,} answers, time there: {_time(cost['hours'])}"
+    if job.refused:
+        return f"{job.name}: not submitted: {job.refused.what}" + (
+            f" ({job.refused.fix})" if job.refused.fix else ""
+        )
+    assert job.submission
+    if job.queued:
+        return f"{job.name}: waits or runs already"
+    if job.number is None:
+        return f"{took}; planned for {job.submission.machine}; would be {job.submission.job.script}"
+    return f"{took}; job {job.number}, {job.output}"
+
+
+def total_line(jobs: Sequence[CellJob], cost: dict[str, Any]) -> str:
+    count = sum(job.submission is not None for job in jobs)
+    return (
+        f"{count} of {len(jobs)} can be run: {cost['samples']:,} answers, at most "
+        f"{cost['most_tokens'] / 1e9:.2g} billion tokens, time one after the other: {_time(cost['hours'])}"
+    )
 
 
 def run(asked: Asked, chosen: dict[str, Any], *, json: bool) -> Bench:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from openr1.cli.printer import Printer
@@ -14,6 +15,11 @@ def show_generation(printer: Printer, result: dict[str, Any]) -> None:
         f"{result['samples']:,} completions of {result['rows']:,} rows, "
         f"{result['mean_tokens']:.0f} tokens on average, {percent(result['truncated'])} cut off"
     )
+    if result.get("failed"):
+        why = Path(result["file"]).with_name("quarantine.jsonl")
+        printer.text(
+            f"{result['failed']:,} samples failed; {why} says why, and the same command tries them again"
+        )
     if result.get("verdicts"):
         said = ", ".join(f"{name} {count:,}" for name, count in result["verdicts"].items())
         printer.text(f"verdicts: {said}")

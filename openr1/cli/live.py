@@ -25,6 +25,7 @@ WATCHED = (
     ("eval_loss", "eval loss"),
     ("eval_reward", "eval reward"),
 )
+OUTCOMES = {"stop": "ended", "length": "cut off"}  # finish reasons, as one says them
 PLAIN_EVERY = 15.0  # seconds between two lines where there is no terminal
 WARM_UP_STEPS = 2  # the first steps are slow (caches, allocation) and not part of the estimate
 
@@ -47,6 +48,7 @@ class Live:
         self.total = 0
         self.metrics: dict[str, float] = {}
         self.stage = ""
+        self.outcomes = ""
         self.health: Health | None = None
         self.clock = Clock()
         self.pace: float | None = None
@@ -69,7 +71,7 @@ class Live:
         self._close()
         prepared = event["prepared"]
         self.name, self.stage = prepared.resolved.name, prepared.resolved.stage
-        self.metrics, self.health = {}, None
+        self.metrics, self.health, self.outcomes = {}, None, ""
         for notice in prepared.notices:
             self._note(notice)
         if event["state"] != "finished":
@@ -118,6 +120,9 @@ class Live:
             self.metrics.update({k: v for k, v in event["metrics"].items() if isinstance(v, (int, float))})
         if event.get("seconds"):
             self.metrics["tokens_per_second"] = event["tokens"] / event["seconds"]
+        if event.get("outcomes"):
+            called = ((OUTCOMES.get(name, name), count) for name, count in event["outcomes"].items())
+            self.outcomes = "  ".join(f"{name} {count:,}" for name, count in called)
         if self.terminal and self.progress and self.task is not None:
             what = event.get("phase")
             self.progress.update(
@@ -143,7 +148,10 @@ class Live:
         self.printer.note(event["text"])
 
     def _on_stopping(self, event: dict[str, Any]) -> None:
-        self.printer.note("stopping after this step, with a checkpoint; Ctrl-C again stops at once")
+        if self.stage in ("generate", "eval"):
+            self.printer.note("finishing what is in flight; Ctrl-C again stops at once")
+        else:
+            self.printer.note("stopping after this step, with a checkpoint; Ctrl-C again stops at once")
 
     def _on_result(self, event: dict[str, Any]) -> None:
         self._say()
@@ -153,7 +161,7 @@ class Live:
 
     def _info(self) -> str:
         shown = [f"{label} {short(self.metrics[key])}" for key, label in WATCHED if key in self.metrics]
-        return "  ".join(shown)
+        return "  ".join([*shown, self.outcomes] if self.outcomes else shown)
 
     def _eta(self, done: int) -> str:
         left = self.clock.left(done, self.total)

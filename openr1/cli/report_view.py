@@ -142,8 +142,9 @@ def _pairs(printer: Printer, pairs: Sequence[Pair]) -> None:
             printer.text(f"  {who}: {harmless(pair.why_not)}")
             continue
         ends = f"[{100 * pair.low:+.1f} – {100 * pair.high:+.1f}]"
+        said = "" if pair.distinguishable else ": not distinguishable"
         chance = "< 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}"
         printer.text(
             f"  {who}: {100 * pair.difference:+.1f} points {ends}, chance alone {chance}, "
-            f"{pair.problems:,} of {pair.asked:,} problems"
+            f"{pair.problems:,} of {pair.asked:,} problems{said}"
         )

@@ -15,8 +15,9 @@ def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
         _table(printer, ours)
     for score in (s for s in scores if "metrics" in s):
         printer.text(
-            harmless(f"{score['model']} on {score['task']}")
-            + harmless(f" ({score['problems']:,} problems, {score['protocol']})")
+            harmless(
+                f"{score['model']} on {score['task']} ({score['problems']:,} problems, {score['protocol']})"
+            )
         )
         for name, value in score["metrics"].items():
             error = score["errors"].get(name)
@@ -62,6 +63,8 @@ def _table(printer: Printer, scores: list[dict[str, Any]]) -> None:
 
 def _below(printer: Printer, score: dict[str, Any], *, several: bool) -> None:
     """What does not fit into the table, where there is something to say."""
+    from openr1.evaluation.advice import advice
+
     who = harmless(f"{score['model']} on {score['task']}") + ": " if several else ""
     pass_at = score.get("pass_at") or {}  # runs of earlier versions lack some of this
     if len(pass_at) > 1:
@@ -73,6 +76,9 @@ def _below(printer: Printer, score: dict[str, Any], *, several: bool) -> None:
         which = {k: v for k, v in score["verdicts"].items() if k in ("timeout", "error", "gold_unparsable")}
         said = ", ".join(f"{count} {name}" for name, count in which.items())
         printer.text(f"{who}not judged, counted as not right: {said}", style="yellow")
+    to_do = advice(score)
+    if to_do:
+        printer.text(f"{who}advice: {to_do}", style="yellow")
     if score.get("tokens_per_second"):
         printer.text(f"{who}{score['tokens_per_second']:,.0f} tokens/s", style="dim")
 

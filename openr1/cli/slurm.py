@@ -107,6 +107,8 @@ def _show_plans(printer: Any, planned: dict[str, Any]) -> None:
 def _run(printer: Any, words: list[str], asked: JobAsked, *, dry_run: bool) -> int:
     from openr1.services.slurm import prepare, submit
 
+    if words[:1] == ["bench"] and "--speed" not in words:
+        return _run_bench(printer, words, asked, dry_run=dry_run)
     submission = prepare(words, asked)
     for notice in submission.notices:
         printer.note(notice)
@@ -129,3 +131,30 @@ def _run(printer: Any, words: list[str], asked: JobAsked, *, dry_run: bool) -> i
     printer.text(f"state:   squeue -j {number}")
     printer.text(f"stop:    scancel {number}   (it keeps a checkpoint; the same command continues)")
     return 0
+
+
+def _run_bench(printer: Any, words: list[str], asked: JobAsked, *, dry_run: bool) -> int:
+    """One job for every score that is missing."""
+    from openr1.cli.bench_view import job_line, total_line
+    from openr1.errors import UsageError
+    from openr1.services import bench_jobs, slurm
+
+    slurm.check(words, asked)
+    if "--run" not in words:
+        raise UsageError("without --run nothing is run", where="--slurm", fix="openr1 bench --run --slurm")
+    jobs = bench_jobs.prepare(words, asked)
+    done = []
+    for job in jobs if dry_run else bench_jobs.submit(jobs):
+        done.append(job)
+        if job.refused or not printer.json:
+            printer.note(job_line(job)) if dry_run or job.refused else printer.text(job_line(job))
+        if dry_run and job.submission and not printer.json:
+            print(job.submission.script, end="")
+    cost = bench_jobs.cost_of(jobs)
+    if printer.json:
+        printer.data({"jobs": [job.as_dict() for job in done], "total": cost})
+    elif jobs:
+        printer.note(total_line(jobs, cost))
+    else:
+        printer.text("nothing is missing")
+    return next((job.refused.code for job in done if job.refused), 0)

@@ -28,9 +28,17 @@ from openr1.errors import RecipeError, RecipeErrors
 # Where a run is written, shown and sent does not change what is learnt: it is not part of its name.
 NOT_HASHED = {"output_dir", "run_name", "threads", "logging_steps", "save_steps", "save_total_limit", "stage"}
 NOT_HASHED |= {"push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_strategy"}
-NOT_HASHED |= {"hub_always_push", "report_to", "wandb_entity", "wandb_project", "wandb_run_group"}
+NOT_HASHED |= {
+    "hub_step_revisions",
+    "hub_always_push",
+    "report_to",
+    "wandb_entity",
+    "wandb_project",
+    "wandb_run_group",
+}
 NOT_HASHED |= {"server_timeout", "processes", "parallel", "gpu_memory_utilization"}
 NOT_HASHED |= {"tensor_parallel", "pipeline_parallel", "executor"}
+NOT_HASHED |= {"server_patience", "max_failed"}
 NOT_HASHED |= {"eval_tasks_steps"}
 NOT_HASHED |= {"from_run"}  # its hash is among the parents
 SECRET = {"hub_token"}

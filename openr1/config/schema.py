@@ -73,6 +73,8 @@ class TrainFields(_Fields):
     """W&B user or team; WANDB_ENTITY, else your own, when not given."""
     wandb_run_group: str | None = None
     """W&B group of runs; WANDB_RUN_GROUP when not given."""
+    hub_step_revisions: bool = True
+    """With push_to_hub: each checkpoint is a revision of its own, `{hub_revision or main}-step-000000050`."""
     max_prompt_length: int | None = Field(None, ge=1)
     """Longest prompt to plan memory for, in tokens; 512 is assumed when not given. Nothing is cut."""
     trim_micro_batches: bool = True
@@ -281,6 +283,10 @@ class GenerateFields(SamplingFields):
     """Completions cut off at the limit: keep (flagged), drop in the filter, or retry with a larger budget."""
     retry_max_new_tokens: int | None = Field(None, ge=1)
     """Longest completion of a retry, in tokens; twice max_new_tokens when not given."""
+    max_failed: float = Field(0.1, ge=0, le=1)
+    """Share of the samples that may fail; above it the run stops (exit 7) and can be continued."""
+    server_patience: float = Field(900.0, gt=0)
+    """Seconds to wait while no server answers, before the run stops (exit 7) and can be continued."""
     solution_column: str | None = None
     """Column that holds the gold answer; found by name (answer, …, solution) when not given."""
     reward_funcs: list[str | dict[str, dict[str, Any]]] | None = None

@@ -40,6 +40,7 @@ class Estimate:
         hours: expected; None where the speed or the length is not known.
         half_width: expected half width of the 95 % interval at a score of one half, as a fraction.
         basis: what the estimate rests on, in words.
+        too_large: why the weights cannot be held here; None where they can, or nobody knows.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Estimate:
     hours: float | None
     half_width: float
     basis: str
+    too_large: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -95,6 +97,7 @@ def estimate(
         None if tokens is None or not rate else tokens / rate / 3600,
         expected_half_width(problems, conditions.num_samples),
         f"{said}, {why}",
+        too_large(model, machine, engines),
     )
 
 
@@ -118,13 +121,22 @@ def tokens_per_second(model: str, machine: Machine, engines: int, speeds: Speeds
     if not machine.gpus:
         cores = machine.cpu_cores.value or 1.0
         return cores * CPU_CORE_FLOPS / (2 * shape.active_params), f"speed from {cores:g} cores, rough"
-    gpu = machine.gpus[0]
-    if gpu.total_bytes.value and 2 * shape.params > engines * gpu.total_bytes.value:
-        return None, f"its weights ({2 * shape.params / 2**30:,.0f} GiB in bf16) do not fit here"
-    bandwidth = gpu.bandwidth_gb_s.value
+    why_not = too_large(model, machine, engines)
+    if why_not:
+        return None, why_not
+    bandwidth = machine.gpus[0].bandwidth_gb_s.value
     if bandwidth is None:
         return None, "speed of this card not known"
     return engines * decoding_rate(shape, bandwidth * 1e9), "speed from the card's memory bandwidth, rough"
+
+
+def too_large(model: str, machine: Machine, engines: int) -> str | None:
+    """Why the weights alone, in bf16, are more than the cards' memory; None where they are not."""
+    shape = find_shape(model).value
+    memory = machine.gpus[0].total_bytes.value if machine.gpus else None
+    if shape is None or not memory or 2 * shape.params <= engines * memory:
+        return None
+    return f"its weights ({2 * shape.params / 2**30:,.0f} GiB in bf16) do not fit here"
 
 
 def decoding_rate(shape: ModelShape, bandwidth: float, context: int = 4_000) -> float:

@@ -34,6 +34,8 @@ def rescore(child: Child) -> dict[str, Any]:
     before = json.loads(text)
     changed = total = 0
     scores = []
+    every = sum(s["problems"] * s["samples"] for s in before["scores"] if "samples_file" in s)
+    child.events.send("start", total=every, done=0, unit="sample")
     with Grader() as grader:
         for score in before["scores"]:
             if "samples_file" not in score:

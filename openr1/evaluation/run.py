@@ -197,17 +197,26 @@ def completion_limit(child: Child, sampler: Sampler, requests: list[Request], as
     lengths = sampler.prompt_lengths([replace(r, index=0) for r in unique.values()])
     if not lengths:  # a server that counts no tokens; it will say itself when a prompt is too long
         return asked
-    room = sampler.context - max(lengths)
+    return limit_beside(child, sampler.context, max(lengths), asked)
+
+
+def limit_beside(child: Child, context: int, longest: int, asked: int) -> int:
+    """What a context leaves for the completion beside the longest prompt, in tokens, `asked` at most.
+
+    Raises:
+        RecipeError: it leaves nothing.
+    """
+    room = context - longest
     if room < 1:
         raise RecipeError(
-            f"the longest prompt ({max(lengths)} tokens) fills the model's context ({sampler.context})",
+            f"the longest prompt ({longest} tokens) fills the model's context ({context})",
             fix="use a model with a longer context, or --limit to leave that problem out",
         )
     if room < asked:
         child.events.send(
             "notice",
             text=f"completions are limited to {room} tokens instead of {asked}: "
-            f"the model's context is {sampler.context} and the longest prompt {max(lengths)}",
+            f"the model's context is {context} and the longest prompt {longest}",
         )
     return min(asked, room)
 

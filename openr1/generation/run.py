@@ -17,11 +17,11 @@ from openr1.generation.layouts import Chosen
 from openr1.generation.samples import SampleSet
 from openr1.generation.select import Funnel, Rules, Selected, select
 from openr1.generation.steps import asked_steps
-from openr1.generation.verify import can_verify, read_verdicts, verify
+from openr1.generation.verify import VERDICTS, can_verify, read_verdicts, verify
 from openr1.runs.child import Child
 from openr1.runs.files import read_lines, write_json, write_whole
 
-VERDICTS, SELECTION, CONTAMINATION = "verdicts.jsonl", "selection.jsonl", "contamination.jsonl"
+SELECTION, CONTAMINATION = "selection.jsonl", "contamination.jsonl"
 RULES = ("truncated", "complete", "pass_rate_min", "pass_rate_max", "truncated_as", "choose")
 EXCERPT = 300  # characters of a problem that the evidence shows
 
@@ -82,6 +82,7 @@ class Generation:
             "samples": samples,
             "mean_tokens": self.facts["tokens"] / samples if samples else 0.0,
             "truncated": self.facts["truncated_samples"] / samples if samples else 0.0,
+            "failed": self.facts.get("failed", 0),
             "file": str(self.samples.path),
             "steps": steps,
         }

@@ -2,65 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from openr1.data.model_source import model_files
-from openr1.evaluation.run import completion_limit
-from openr1.generation.samples import OURS, Problem, SampleSet, problem_of
-from openr1.generation.source import Source, backspaces, conversations, open_source
+from openr1.evaluation.run import limit_beside
+from openr1.generation.loop import Loop, cut_off, quarantine_of, sample_of
+from openr1.generation.samples import OURS, SampleSet, problem_of
+from openr1.generation.source import Source, conversations, has_backspace, open_source
 from openr1.generation.template import PromptTemplate
+from openr1.generation.verify import VERDICTS
 from openr1.runs import manifest
 from openr1.runs.child import Child
+from openr1.runs.files import keep_rows
 from openr1.sampling.backend import Sampler
-from openr1.sampling.draw import choose_threads, draw
-from openr1.sampling.ledger import Ledger
+from openr1.sampling.draw import PROBE_ROWS, choose_threads
 from openr1.sampling.opening import open_sampler
+from openr1.sampling.quarantine import in_words
 from openr1.sampling.requests import Request, SamplingParams
 from openr1.sampling.transformers_backend import TransformersSampler
 from openr1.sampling.weights import model_fingerprint
 
-Samples = list[dict[str, Any]]
+PROMPTS_AT_ONCE = 256
 DISTILABEL_BATCH = 50  # distilabel's own default
 
 
 def sample(child: Child) -> SampleSet:
-    """Draw what is missing and write everything down.
+    """Draw what is missing and write everything down. Nothing is held in memory that grows with the texts.
+
+    Samples that failed are tried again by every call, those of a run that went on without them too.
 
     Raises:
-        OpenR1Error: see `open_source`, `conversations` and the backend.
+        OpenR1Error: see `open_source`, `conversations`, `Loop.draw` and the backend.
     """
     values = child.values
-    made = SampleSet(child.run.path)
-    if made.path.exists():  # only the steps behind it were interrupted
-        return made
+    made, quarantine = SampleSet(child.run.path), quarantine_of(child)
+    if made.path.exists():
+        if not quarantine:  # only the steps behind it were interrupted
+            return made
+        _forget_verdicts(child, quarantine.rows())
+        made.path.unlink()
     child.events.send("phase", name="loading data")
     source = open_source(values)
     template = PromptTemplate(values["prompt_template"]) if values["prompt_template"] else None
-    sent = conversations(source, template, values["system_prompt"])
-    _say_what_is_odd(child, source, sent)
-    child.check_stop()
+
+    def sent() -> Iterator[list[dict[str, str]]]:
+        return conversations(source, template, values["system_prompt"])
+
+    def requests() -> Iterator[Request]:
+        for number, messages in enumerate(sent()):
+            for index in range(values["num_generations"]):
+                yield Request(number, index, tuple(messages))
+
+    rows = _check_prompts(child, source, sent())
     if values["engine"] == "distilabel":
-        return _through_distilabel(child, made, source, template, sent)
-    requests = [
-        Request(number, index, tuple(messages))
-        for number, messages in enumerate(sent)
-        for index in range(values["num_generations"])
-    ]
+        return _through_distilabel(child, made, source, template, list(sent()))
     sampler = _load(child)
+    first = list(islice(requests(), PROBE_ROWS))
     if isinstance(sampler, TransformersSampler):  # engines of a pool have their share of the cores
-        choose_threads(sampler, requests, child.run.path, values["threads"], child.config["plan"]["cores"])
-    limit = _limit(child, sampler, requests, values["max_new_tokens"])
+        choose_threads(sampler, first, child.run.path, values["threads"], child.config["plan"]["cores"])
+    longest = _longest_prompt(sampler, sent())
+    limit = _limit(child, sampler, longest, values["max_new_tokens"])
     params = SamplingParams(values["temperature"], values["top_p"], values["top_k"], limit, values["seed"])
-    drawn = _draw(child, sampler, requests, params)
-    by_request = {(s["row"], s["index"]): s for s in drawn}
-    if values["truncated"] == "retry":
-        by_request |= _retried(child, sampler, requests, by_request, params)
-    facts = _facts(values, source, template, sampler.fingerprint, params)
+    loop = Loop(child, sampler, source.rows, source.columns)
+    try:
+        failed = loop.draw(requests(), rows * values["num_generations"], params)
+        ways = [params]
+        if values["truncated"] == "retry":
+            ways = [*_redrawn(child, loop, requests, params, longest), params]
+    finally:
+        loop.close()
+    loop.quarantine.settle()
+    if failed:
+        reasons = in_words(loop.quarantine.reasons())
+        child.events.send(
+            "notice",
+            text=f"{failed:,} samples failed ({reasons}); {loop.quarantine.path} says why, "
+            "and the same command tries them again",
+        )
+    facts = _facts(values, source, template, sampler.fingerprint, params) | {"failed": failed}
     facts["model"] = facts["model"] or getattr(sampler, "model", None)  # servers say what they serve
     sampler.close()
-    made.write(_problems(source, sent, by_request, values["num_generations"]), facts)
+
+    def samples_of(number: int, messages: list[dict[str, str]]) -> Iterator[dict[str, Any] | None]:
+        for index in range(values["num_generations"]):
+            request = Request(number, index, tuple(messages))
+            yield sample_of(request, loop.ledger, sampler.fingerprint, ways)
+
+    made.write(
+        (
+            problem_of(number, row, messages, [s for s in samples_of(number, messages) if s])
+            for number, (row, messages) in enumerate(zip(source.rows, sent(), strict=True))
+        ),
+        facts,
+    )
+    loop.ledger.close()
     return made
 
 
@@ -106,7 +144,14 @@ def _through_distilabel(
         child.events.send("notice", text=f"{lost:,} samples failed; the log says why")
     by_request = {(s["row"], s["index"]): s for s in drawn}
     facts = _facts(values, source, template, model_fingerprint(model), params)
-    made.write(_problems(source, sent, by_request, values["num_generations"]), facts)
+    drawn_of = [
+        [by_request[n, i] for i in range(values["num_generations"]) if (n, i) in by_request]
+        for n in range(len(sent))
+    ]
+    made.write(
+        (problem_of(n, row, sent[n], drawn_of[n]) for n, row in enumerate(source.rows)),
+        facts | {"failed": lost},
+    )
     return made
 
 
@@ -120,72 +165,74 @@ def _load(child: Child) -> Sampler:
     )
 
 
-def _draw(child: Child, sampler: Any, requests: Sequence[Request], params: SamplingParams) -> Samples:
-    """Samples of the requests, those that the ledger holds included."""
-    child.events.send("start", total=len(requests), done=0, unit="sample")
-
-    def on_batch(done: int, tokens: int, seconds: float) -> None:
-        child.events.send("progress", done=done, tokens=tokens, seconds=seconds)
-        child.check_stop()
-
-    return draw(
-        sampler,
-        requests,
-        params,
-        Ledger(child.run.samples / "ledger.jsonl"),
-        on_batch=on_batch,
-    ).rows
+def _longest_prompt(sampler: Any, sent: Iterable[Sequence[dict[str, str]]]) -> int:
+    """Tokens of the longest prompt; 0 for servers, which know their context and say so per prompt."""
+    longest = 0
+    if sampler.device == "server" or sampler.context is None:
+        return longest
+    prompts = (Request(number, 0, tuple(messages)) for number, messages in enumerate(sent))
+    while some := list(islice(prompts, PROMPTS_AT_ONCE)):
+        longest = max(longest, *sampler.prompt_lengths(some))
+    return longest
 
 
-def _limit(child: Child, sampler: Any, requests: list[Request], asked: int) -> int:
-    """What the context leaves for a completion; a server knows it itself, and says so per prompt."""
-    return asked if sampler.device == "server" else completion_limit(child, sampler, requests, asked)
+def _limit(child: Child, sampler: Any, longest: int, asked: int) -> int:
+    """What the context leaves for a completion."""
+    return limit_beside(child, sampler.context, longest, asked) if longest else asked
 
 
-def _retried(
-    child: Child,
-    sampler: Any,
-    requests: Sequence[Request],
-    samples: dict[tuple[int, int], dict[str, Any]],
-    params: SamplingParams,
-) -> dict[tuple[int, int], dict[str, Any]]:
-    """The samples that were cut off, drawn once more with a larger budget."""
-    cut = [r for r in requests if samples.get((r.row, r.index), {}).get("finish_reason") == "length"]
+def _redrawn(
+    child: Child, loop: Loop, requests: Callable[[], Iterator[Request]], params: SamplingParams, longest: int
+) -> list[SamplingParams]:
+    """The samples that were cut off, drawn once more with a larger budget; returns how, if they were."""
+    fingerprint = loop.sampler.fingerprint
+    count = sum(1 for _ in cut_off(requests(), loop.ledger, fingerprint, params))
+    if not count:
+        return []
     budget = child.values["retry_max_new_tokens"] or 2 * child.values["max_new_tokens"]
-    if not cut:
-        return {}
-    budget = _limit(child, sampler, cut, budget)
+    budget = _limit(child, loop.sampler, longest, budget)
     if budget <= params.max_new_tokens:
-        return {}
+        return []
     child.events.send(
-        "notice", text=f"{len(cut)} samples were cut off; they are drawn again with {budget} new tokens"
+        "notice", text=f"{count:,} samples were cut off; they are drawn again with {budget} new tokens"
     )
-    drawn = _draw(child, sampler, cut, replace(params, max_new_tokens=budget))
-    return {(s["row"], s["index"]): s for s in drawn}
+    larger = replace(params, max_new_tokens=budget)
+    loop.redraw(cut_off(requests(), loop.ledger, fingerprint, params), count, larger)
+    return [larger]
 
 
-def _problems(
-    source: Source,
-    sent: Sequence[Sequence[dict[str, str]]],
-    samples: dict[tuple[int, int], dict[str, Any]],
-    count: int,
-) -> Iterator[Problem]:
-    for number, row in enumerate(source.rows):
-        mine = [samples[number, index] for index in range(count) if (number, index) in samples]
-        yield problem_of(number, row, sent[number], mine)
+def _forget_verdicts(child: Child, rows: set[int]) -> None:
+    """Verdicts of problems that are about to get more samples."""
+    path = child.run.path / VERDICTS
+    if path.exists():
+        keep_rows(path, lambda line: line["row"] not in rows)
 
 
-def _say_what_is_odd(child: Child, source: Source, sent: list[list[dict[str, str]]]) -> None:
-    damaged = backspaces(sent)
+def _check_prompts(child: Child, source: Source, sent: Iterable[list[dict[str, str]]]) -> int:
+    """Make every prompt once before the model is loaded, so that a bad row is not found days later.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        RecipeError: a row without a prompt, or on which the template fails.
+    """
+    rows = damaged = 0
+    for messages in sent:
+        rows += 1
+        damaged += has_backspace(messages)
+        if rows % PROMPTS_AT_ONCE == 0:
+            child.check_stop()
     if damaged:
         child.events.send(
             "notice",
-            text=f"{damaged:,} of {len(sent):,} prompts hold a backspace: `\\b` of a \\boxed in a string "
+            text=f"{damaged:,} of {rows:,} prompts hold a backspace: `\\b` of a \\boxed in a string "
             "that is not raw; they are sent as they are",
         )
     hidden = [name for name in source.columns if name in OURS]
     if hidden:
         child.events.send("notice", text=f"columns of the dataset that give way to ours: {', '.join(hidden)}")
+    return rows
 
 
 def _facts(

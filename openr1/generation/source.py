@@ -2,7 +2,7 @@ r"""The rows to complete and the conversations they become (child processes only
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,24 +51,22 @@ def open_source(values: dict[str, Any]) -> Source:
 
 def conversations(
     source: Source, template: PromptTemplate | None, system_prompt: str | None
-) -> list[list[dict[str, str]]]:
-    """What the model is given for each row.
+) -> Iterator[list[dict[str, str]]]:
+    """What the model is given for each row, made row by row.
 
     Raises:
         RecipeError: a row without a prompt, or on which the template fails; names the row.
     """
     if template:
         template.check(source.columns)
-    made = []
     for number, row in enumerate(source.rows):
         try:
             messages = as_messages(row[source.prompt_column], system_prompt)
-            made.append(_templated(messages, row, template) if template else messages)
+            yield _templated(messages, row, template) if template else messages
         except RecipeError as error:
             place = f"{source.name}, row {number + 1}"
             error.where = f"{place}; {error.where}" if error.where else place
             raise
-    return made
 
 
 def _templated(messages: list[dict[str, str]], row: Row, template: PromptTemplate) -> list[dict[str, str]]:
@@ -80,6 +78,6 @@ def _templated(messages: list[dict[str, str]], row: Row, template: PromptTemplat
     return [*messages[:last], turn, *messages[last + 1 :]]
 
 
-def backspaces(sent: Sequence[Sequence[dict[str, str]]]) -> int:
-    r"""Prompts that hold a backspace: a `\boxed` written in a string that is not raw is one, and `oxed`."""
-    return sum(any(BACKSPACE in str(message["content"]) for message in messages) for messages in sent)
+def has_backspace(messages: Sequence[dict[str, str]]) -> bool:
+    r"""A `\boxed` written in a string that is not raw is a backspace, and `oxed`."""
+    return any(BACKSPACE in str(message["content"]) for message in messages)

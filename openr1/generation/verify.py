@@ -7,7 +7,7 @@ sampling does. Processes, never threads: math-verify's timers give a silent Fals
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +26,7 @@ from openr1.runs.files import append_line, mend_tail, read_lines
 GOLD_NAMES = ("answer", "final_answer", "ground_truth", "solution")
 """Where a gold answer may stand; a final answer before a whole solution, which is read for its box."""
 TESTS = "verification_info"
+VERDICTS = "verdicts.jsonl"
 CHUNK = 64  # problems judged at once
 
 
@@ -143,7 +144,7 @@ def _judge(
     """The problems of a chunk, side by side in the workers."""
     mathematics = [p for p in chunk if not p.columns.get(TESTS)]
     items = [
-        Item(_gold(p, golds), text, reason)
+        Item(gold_of(p.columns, golds), text, reason)
         for p in mathematics
         for text, reason in zip(p.generations, p.finish_reasons, strict=True)
     ]
@@ -159,8 +160,9 @@ def _judge(
         yield Judged(problem.row, verdicts, extracted, _rewards(problem, golds, rewards))
 
 
-def _gold(problem: Problem, golds: Sequence[str]) -> str | None:
-    found = (gold_text(problem.columns.get(name)) for name in golds)
+def gold_of(row: Mapping[str, Any], golds: Sequence[str]) -> str | None:
+    """The first gold answer that is filled in."""
+    found = (gold_text(row.get(name)) for name in golds)
     return next((gold for gold in found if gold is not None and gold.strip()), None)
 
 
@@ -190,7 +192,7 @@ def _rewards(problem: Problem, golds: Sequence[str], rewards: Sequence[Any]) -> 
         return []
     given: dict[str, Any] = {name: [value] * count for name, value in problem.columns.items()}
     given |= {
-        "solution": [_gold(problem, golds)] * count,
+        "solution": [gold_of(problem.columns, golds)] * count,
         "prompts": [problem.sent] * count,
         "completion_ids": [[0] * tokens for tokens in problem.tokens],
     }

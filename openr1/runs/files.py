@@ -13,6 +13,8 @@ from typing import Any
 
 from openr1.errors import EnvironmentProblem, OpenR1Error
 
+TAIL_BLOCK = 1 << 20
+
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader, or a kill -9, sees the old text or the new one and nothing between."""
@@ -72,9 +74,19 @@ def mend_tail(path: Path) -> None:
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("r+b") as file:
-        data = file.read()
-        if not data.endswith(b"\n"):
-            file.truncate(data.rfind(b"\n") + 1)
+        end = file.seek(0, os.SEEK_END)
+        file.seek(end - 1)
+        if file.read(1) == b"\n":
+            return
+        while end > 0:  # backwards in blocks: the file may be larger than the memory
+            start = max(0, end - TAIL_BLOCK)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                file.truncate(start + found + 1)
+                return
+            end = start
+        file.truncate(0)
 
 
 def keep_rows(path: Path, keep: Any) -> None:

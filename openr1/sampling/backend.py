@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from openr1.config.references import load_module
 from openr1.errors import RecipeError
-from openr1.sampling.requests import Completion, Request, SamplingParams, Unit
+from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, Unit
 
 
 class Sampler(Protocol):
@@ -34,7 +34,7 @@ class Sampler(Protocol):
 
     def run(
         self, units: Iterable[Unit | None], params: SamplingParams
-    ) -> Iterator[tuple[Unit, list[Completion]]]:
+    ) -> Iterator[tuple[Unit, Sequence[Completion | Failure]]]:
         """Draw units and yield each as it is finished, in whatever order.
 
         `units` is pulled lazily, never further ahead than can be in flight; a None says that there is none

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openr1.sampling.backend import Sampler
 from openr1.sampling.ledger import Ledger
-from openr1.sampling.requests import Request, SamplingParams, Unit, units_of
+from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, Unit, units_of
 
 if TYPE_CHECKING:
     from openr1.sampling.transformers_backend import TransformersSampler
@@ -42,39 +43,72 @@ def choose_threads(
         set_threads(run, asked, cores, lambda: sampler.complete(requests[:PROBE_ROWS], few, 0))
 
 
-def draw(
+@dataclass
+class Tally:
+    """How far a drawing is: `kept` were in the ledger before; the rest is of this attempt."""
+
+    kept: int = 0
+    given: int = 0
+    drawn: int = 0
+    failed: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    finish_reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def done(self) -> int:
+        return self.kept + self.drawn
+
+
+Outcome = tuple[Request, str, Completion | Failure]
+
+
+def stream(
     sampler: Sampler,
-    requests: Sequence[Request],
+    requests: Iterable[Request],
     params: SamplingParams,
     ledger: Ledger,
+    tally: Tally,
     *,
     protocol: str | None = None,
-    on_batch: OnBatch,
-) -> Drawn:
-    """Complete the requests whose samples are not in the ledger.
+    stopped: Callable[[], bool] = lambda: False,
+) -> Iterator[list[Outcome]]:
+    """Complete the requests whose samples are not in the ledger, and write every one down as it is there.
 
-    A batch of which a part is missing is drawn whole again, from the same seed, so that an interrupted run
-    ends with the samples of one that was not. Engines that batch by themselves draw single samples, each with
-    its own seed.
+    Requests are pulled as places become free: there may be any number of them, and no barrier.
+    A static batch of which a part is missing is drawn whole again, from the same seed, so that an
+    interrupted run ends with the samples of one that was not. Engines that batch by themselves draw single
+    samples, each with its own seed.
 
     Args:
+        tally: kept up to date; it is right whenever something is handed out.
         protocol: how it is asked, as a part of every sample's key; the sampling values alone when not given.
+        stopped: asked before every request; when it says yes, what is in flight is drawn to its
+            end and no more.
+
+    Yields:
+        What was drawn together: request, key, and the completion (which is in the ledger) or the failure
+        (which is not).
     """
-    name = params.text() if protocol is None else f"{protocol} seed={params.seed}"
-    keys = {
-        (request.task, request.row, request.index): request.key(sampler.fingerprint, name)
-        for request in requests
-    }
-    units = units_of(requests, sampler.unit_size)
+    name = protocol_name(params, protocol)
+    keys: dict[int, list[str]] = {}  # of the units in flight
 
-    def keys_of(unit: Unit) -> list[str]:
-        return [keys[request.task, request.row, request.index] for request in unit.requests]
+    def missing() -> Iterator[Unit]:
+        for unit in units_of(requests, sampler.unit_size):
+            if stopped():
+                return
+            mine = [request.key(sampler.fingerprint, name) for request in unit.requests]
+            if all(key in ledger for key in mine):
+                tally.kept += len(mine)
+            else:
+                keys[unit.number] = mine
+                tally.given += len(mine)
+                yield unit
 
-    missing = [unit for unit in units if not all(key in ledger.done for key in keys_of(unit))]
-    done = len(requests) - sum(len(unit.requests) for unit in missing)
-    begun, tokens = time.perf_counter(), 0
-    on_batch(done, 0, 0.0)
-    for unit, completions in sampler.run(_each(missing), params):
+    begun = time.perf_counter()
+    for unit, found in sampler.run(missing(), params):
+        drawn = list(zip(unit.requests, keys.pop(unit.number), found, strict=True))
+        done = [(request, key, c) for request, key, c in drawn if isinstance(c, Completion)]
         ledger.add(
             {
                 "key": key,
@@ -85,16 +119,46 @@ def draw(
                 "protocol": name,
                 **completion.as_dict(),
             }
-            for key, request, completion in zip(keys_of(unit), unit.requests, completions, strict=True)
+            for request, key, completion in done
         )
-        tokens += sum(completion.tokens for completion in completions)
-        done += len(unit.requests)
-        on_batch(done, tokens, time.perf_counter() - begun)
-    seconds = time.perf_counter() - begun
-    place = {key: index for index, key in enumerate(keys.values())}
-    rows = sorted((r for r in ledger.rows() if r["key"] in place), key=lambda r: place[r["key"]])
-    return Drawn(rows, tokens, seconds)
+        tally.drawn += len(done)
+        tally.failed += len(drawn) - len(done)
+        tally.tokens += sum(completion.tokens for _, _, completion in done)
+        tally.finish_reasons.update(completion.finish_reason for _, _, completion in done)
+        tally.seconds = time.perf_counter() - begun
+        yield drawn
+    tally.seconds = time.perf_counter() - begun
 
 
-def _each(units: Sequence[Unit]) -> Iterator[Unit | None]:
-    yield from units
+def protocol_name(params: SamplingParams, protocol: str | None = None) -> str:
+    """The part of a sample's key that says how it was asked and drawn."""
+    return params.text() if protocol is None else f"{protocol} seed={params.seed}"
+
+
+def draw(
+    sampler: Sampler,
+    requests: Sequence[Request],
+    params: SamplingParams,
+    ledger: Ledger,
+    *,
+    protocol: str | None = None,
+    on_batch: OnBatch,
+) -> Drawn:
+    """Complete a list of requests, of which none may fail, and hand back everything: see `stream`.
+
+    Raises:
+        OpenR1Error: the first completion that could not be had.
+    """
+    name = protocol_name(params, protocol)
+    tally = Tally(kept=sum(request.key(sampler.fingerprint, name) in ledger for request in requests))
+    on_batch(tally.kept, 0, 0.0)
+    before, tally.kept = tally.kept, 0
+    for drawn in stream(sampler, requests, params, ledger, tally, protocol=protocol):
+        for _, _, outcome in drawn:
+            if isinstance(outcome, Failure):
+                raise outcome.error()
+        on_batch(before + tally.drawn, tally.tokens, tally.seconds)
+    found = (ledger.get(request.key(sampler.fingerprint, name)) for request in requests)
+    rows = [row for row in found if row is not None]
+    ledger.close()
+    return Drawn(rows, tally.tokens, tally.seconds)

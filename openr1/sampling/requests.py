@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from openr1.errors import ComponentFailed, OpenR1Error, RecipeError
 
 
 @dataclass(frozen=True)
@@ -66,18 +69,71 @@ class Request:
 class Completion:
     """One drawn completion.
 
-    `finish_reason` is "stop" when the model ended its turn and "length" when it was cut off; `tokens`
-    counts the completion, the end-of-turn token included; `think_prefilled` says that the prompt ended inside
-    a `<think>` that the completion therefore does not hold.
+    `finish_reason` is "stop" when the model ended its turn, "length" when it was cut off, or a server's
+    own word ("repetition"); `tokens` counts the completion, the end-of-turn token included; `think_prefilled`
+    says that the prompt ended inside a `<think>` that the completion therefore does not hold.
+
+    The rest is what a server tells, and None elsewhere: `prompt_tokens`; `latency_s`, seconds of the attempt
+    that gave the answer; `server`; `request_id`; `seed`; `limit`, the tokens asked for where the context left
+    fewer than wanted.
     """
 
     text: str
     tokens: int
     finish_reason: str
     think_prefilled: bool = False
+    prompt_tokens: int | None = field(default=None, compare=False)
+    latency_s: float | None = field(default=None, compare=False)
+    server: str | None = field(default=None, compare=False)
+    request_id: str | None = field(default=None, compare=False)
+    seed: int | None = field(default=None, compare=False)
+    limit: int | None = field(default=None, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields; those that nobody told are left out."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+REFUSALS = ("refused", "too long")
+"""Kinds of failure that another attempt cannot mend."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A completion that could not be had, and why.
+
+    Args:
+        kind: "refused" (the server will not), "too long" (the prompt fills the context), "rate limited",
+            "timeout", "connection", "server error", "bad answer".
+        reason: what was said, in words.
+        attempts: how often it was asked.
+        server: who said so last.
+        status: HTTP status, where there was one.
+    """
+
+    kind: str
+    reason: str
+    attempts: int
+    server: str
+    status: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def error(self) -> OpenR1Error:
+        """The failure as an error, for those who go no further without this completion."""
+        if self.kind in REFUSALS:
+            status = f" (status {self.status})" if self.status else ""
+            return RecipeError(
+                f"the server refuses the request{status}: {self.reason}",
+                where=self.server,
+                fix="check --model against what it serves, and the options against what it knows",
+            )
+        return ComponentFailed(
+            f"no server gave an answer in {self.attempts} attempts; the last said: {self.reason}",
+            where=self.server,
+            fix="look at the server; finished samples are kept, the same command continues",
+        )
 
 
 @dataclass(frozen=True)
@@ -91,12 +147,14 @@ class Unit:
     requests: tuple[Request, ...]
 
 
-def units_of(requests: Sequence[Request], size: int) -> list[Unit]:
-    """All requests in units of `size`, numbered."""
-    return [
-        Unit(number, tuple(requests[start : start + size]))
-        for number, start in enumerate(range(0, len(requests), size))
-    ]
+def units_of(requests: Iterable[Request], size: int) -> Iterator[Unit]:
+    """All requests in units of `size`, numbered; pulled as they are needed."""
+    source = iter(requests)
+    for number in itertools.count():
+        some = tuple(itertools.islice(source, size))
+        if not some:
+            return
+        yield Unit(number, some)
 
 
 def ends_in_think(prompt: str) -> bool:

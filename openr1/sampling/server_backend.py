@@ -1,48 +1,52 @@
-"""Sampling from running OpenAI-compatible servers, the least busy first, with retries (child processes)."""
+"""Sampling from running OpenAI-compatible servers: a sliding window over single samples (child processes)."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
 import os
-import queue
-import random
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
-from openr1.errors import ComponentFailed, EnvironmentProblem, OpenR1Error, RecipeError
-from openr1.sampling.requests import Completion, Request, SamplingParams, Unit, ends_in_think
+from openr1.errors import EnvironmentProblem, RecipeError
+from openr1.sampling.answers import (
+    Refused,
+    TooLong,
+    TryAgain,
+    Wait,
+    check_status,
+    no_entry,
+    read_answer,
+    request_body,
+)
+from openr1.sampling.fleet import Fleet, Patience, Server
+from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, Unit, ends_in_think
 
 logger = logging.getLogger("openr1.sampling")
 
 PER_SERVER = 64  # requests in flight at each server
-ATTEMPTS = 6
-FIRST_PAUSE_S = 0.5
-PROBE_S = 10.0
-BUSY = {408, 409, 425, 429, 500, 502, 503, 504}
+PATIENCE = Patience()
+GLANCE_S = 0.2  # how long a wish to stop may go unnoticed
+SHRINKS = 12  # halvings of a budget that a server calls too large without saying what fits
 
-
-@dataclass
-class Server:
-    """One server: its address and how much it has in hand."""
-
-    url: str
-    shown: str
-    outstanding: int = 0
-    failures: int = 0
-
-
-class _TryAgain(Exception):
-    """This attempt failed in a way that another may not."""
+T = TypeVar("T")
+Outcome = Completion | Failure
 
 
 class ServerSampler:
-    """Servers that hold one and the same model, as one sampler."""
+    """Servers that hold one and the same model, as one sampler.
+
+    Its event loop turns only within its methods. That is enough: between two answers the caller writes one
+    down, and what arrives meanwhile waits in its socket.
+    """
 
     def __init__(
         self,
@@ -51,9 +55,9 @@ class ServerSampler:
         *,
         per_server: int | None = None,
         timeout_s: float = 1800.0,
-        first_pause_s: float | None = None,
+        patience: Patience | None = None,
     ) -> None:
-        """Ask every server what it serves.
+        """Ask every server what it serves. One that does not answer is left aside as long as another does.
 
         Args:
             model: the name the servers must know; None takes the one they serve.
@@ -61,19 +65,20 @@ class ServerSampler:
             timeout_s: for one completion.
 
         Raises:
-            EnvironmentProblem: a server that does not answer, or not as one.
+            EnvironmentProblem: no server answers, or one not as such.
             RecipeError: a server that does not serve this model, or servers that serve different ones.
         """
-        self.servers = [Server(_base(url), _shown(url)) for url in urls]
-        self.device, self.unit_size = "server", 1
-        self.per_server, self.timeout_s = per_server or PER_SERVER, timeout_s
-        self.first_pause_s = FIRST_PAUSE_S if first_pause_s is None else first_pause_s
+        servers = [Server(_base(url), _shown(url)) for url in urls]
+        self.device, self.unit_size, self.timeout_s = "server", 1, timeout_s
+        self.stop_asked: Callable[[], bool] = lambda: False
+        """Asked all the time; once it says yes, those who wait for another attempt give up."""
+        self.fleet = Fleet(servers, per_server or PER_SERVER, patience or PATIENCE, self._probe)
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self._session = self._wait(self._open())
+        self.fleet.with_session(self._session)
         try:
-            listed = self._wait(asyncio.wait_for(self._list_all(), 3 * PROBE_S))
-            self.model, facts = _agree(self.servers, listed, model)
+            listed = self._wait(self._list_all())
+            self.model, facts = _agree([s for s in servers if not s.ejected], listed, model)
         except BaseException:
             self.close()
             raise
@@ -82,6 +87,11 @@ class ServerSampler:
         self.fingerprint = f"server:{self.model}:{root}"
         self._speaks_tokenize: bool | None = None
         self._said_no_usage = False
+        self._path = "chat/completions"
+
+    @property
+    def servers(self) -> list[Server]:
+        return self.fleet.servers
 
     @property
     def context(self) -> int | None:
@@ -99,59 +109,113 @@ class ServerSampler:
 
     def run(
         self, units: Iterable[Unit | None], params: SamplingParams
-    ) -> Iterator[tuple[Unit, list[Completion]]]:
-        """Keep every server busy; the first error that another attempt cannot mend ends it."""
-        results: queue.Queue[tuple[Unit, Completion | BaseException]] = queue.Queue()
-        source, in_flight, more = iter(units), 0, True
-        tasks = set()
+    ) -> Iterator[tuple[Unit, list[Outcome]]]:
+        """Keep every server busy. A place that becomes free is filled at once, whatever the others do.
+
+        When a stop is asked for, what is at a server is waited for, and what waits for another attempt is
+        neither a completion nor a failure.
+
+        Raises:
+            ComponentFailed: no server has answered for too long.
+            EnvironmentProblem: they want a key.
+        """
+        source, more = iter(units), True
+        tasks: set[asyncio.Task[Any]] = set()
+        ready: deque[asyncio.Task[Any]] = deque()
+        some = asyncio.Event()
         prefilled = self._prefills()
+
+        def finished(task: asyncio.Task[Any]) -> None:
+            ready.append(task)
+            some.set()
+
+        async def step() -> None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(some.wait(), GLANCE_S)
+            some.clear()
+
+        self._wait(self._start())
         try:
-            while more or in_flight:
-                while more and in_flight < self.per_server * len(self.servers):
-                    unit = next(source, None)
-                    if unit is None:
+            while True:
+                while more and len(tasks) < self._room():
+                    unit = next(source, StopIteration)
+                    if unit is StopIteration:
                         more = False
+                    elif not isinstance(unit, Unit):
                         break
-                    work = self._complete(unit, params, prefilled, results)
-                    tasks.add(asyncio.run_coroutine_threadsafe(work, self._loop))
-                    in_flight += 1
-                if not in_flight:
-                    break
-                unit, found = results.get()
-                in_flight -= 1
-                if isinstance(found, BaseException):
-                    raise found
-                yield unit, [found]
+                    else:
+                        task = self._loop.create_task(self._draw(unit, params, prefilled))
+                        tasks.add(task)
+                        task.add_done_callback(finished)
+                if not tasks:
+                    if not more:
+                        return
+                    continue
+                self._wait(step())
+                if self.stop_asked():
+                    more = False
+                    self.fleet.end_waiting()
+                while ready:
+                    task = ready.popleft()
+                    tasks.discard(task)
+                    unit, found = task.result()
+                    if found is not None:
+                        yield unit, [found]
+                if self.fleet.fatal:
+                    raise self.fleet.fatal
         finally:
-            for task in tasks:
-                task.cancel()
+            self._wait(_cancel([*tasks, *self.fleet.stop_watching()]))
 
     def close(self) -> None:
         if not self._loop.is_closed():
             self._wait(self._session.close())
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop.close()
 
-    def _wait(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def _room(self) -> int:
+        """Requests to have in hand: those that wait take no place, and are not endlessly many."""
+        full = self.fleet.capacity()
+        return full + min(self.fleet.parked, full)
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run_until_complete(work)
+
+    async def _start(self) -> None:
+        self.fleet.start_watching()
 
     async def _open(self) -> aiohttp.ClientSession:
         key = os.environ.get("OPENAI_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        timeout = aiohttp.ClientTimeout(total=self.timeout_s, sock_connect=PROBE_S)
+        timeout = aiohttp.ClientTimeout(total=self.timeout_s, sock_connect=self.fleet.patience.probe_s)
         return aiohttp.ClientSession(
             headers=headers, timeout=timeout, connector=aiohttp.TCPConnector(limit=0, limit_per_host=0)
         )
 
     async def _list_all(self) -> list[dict[str, dict[str, Any]]]:
-        return list(await asyncio.gather(*[self._models(server) for server in self.servers]))
+        """What each server that answers serves; the others are set aside."""
+        every = await asyncio.gather(*[self._models(s) for s in self.servers], return_exceptions=True)
+        listed: list[dict[str, dict[str, Any]]] = []
+        absent: list[EnvironmentProblem] = []
+        for server, found in zip(self.servers, every, strict=True):
+            if isinstance(found, _Absent):
+                server.ejected = True
+                absent.append(found)
+            elif isinstance(found, BaseException):
+                raise found
+            else:
+                listed.append(found)
+        if not listed:
+            raise absent[0]
+        for problem in absent:
+            logger.warning(f"{problem.where}: {problem.what}; the others are asked until it does")
+        return listed
 
     async def _models(self, server: Server) -> dict[str, dict[str, Any]]:
         """Names a server knows, with what it says about each."""
         try:
-            timeout = aiohttp.ClientTimeout(total=PROBE_S)
+            timeout = aiohttp.ClientTimeout(total=self.fleet.patience.probe_s)
             async with self._session.get(f"{server.url}/models", timeout=timeout) as reply:
                 if reply.status in (401, 403):
-                    raise _refused(server, reply.status)
+                    raise no_entry(server.shown, reply.status)
                 if reply.status != 200:
                     raise EnvironmentProblem(
                         f"the server answers with status {reply.status}",
@@ -160,8 +224,8 @@ class ServerSampler:
                     )
                 listed = (await reply.json(content_type=None))["data"]
                 return {str(entry["id"]): entry for entry in listed}
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            raise EnvironmentProblem(
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise _Absent(
                 f"the server does not answer ({str(error) or type(error).__name__})",
                 where=server.shown,
                 fix="start it, or check the address given with --server",
@@ -182,151 +246,161 @@ class ServerSampler:
             body |= {"messages": list(request.messages), "add_generation_prompt": True}
         else:
             body |= {"prompt": request.prompt, "add_special_tokens": False}
-        url = self.servers[0].url.removesuffix("/v1") + "/tokenize"
+        found = await self._tell("tokenize", body)
+        self._speaks_tokenize = found is not None and "tokens" in found
+        return found["tokens"] if found and self._speaks_tokenize else None
+
+    async def _tell(self, name: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """vLLM's /tokenize or /detokenize, of a server that is up; None where there is none."""
+        server = next((s for s in self.servers if not s.ejected), self.servers[0])
+        url = f"{server.url.removesuffix('/v1')}/{name}"
+        timeout = aiohttp.ClientTimeout(total=self.fleet.patience.probe_s)
         try:
-            async with self._session.post(
-                url, json=body, timeout=aiohttp.ClientTimeout(total=PROBE_S)
-            ) as reply:
-                if reply.status == 200:
-                    tokens: list[int] = (await reply.json(content_type=None))["tokens"]
-                    self._speaks_tokenize = True
-                    return tokens
-        except (aiohttp.ClientError, asyncio.TimeoutError, ValueError, KeyError, TypeError):
-            pass
-        self._speaks_tokenize = False
-        return None
+            async with self._session.post(url, json=body, timeout=timeout) as reply:
+                if reply.status != 200:
+                    return None
+                found = await reply.json(content_type=None)
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
 
     def _prefills(self) -> bool | None:
         """Whether the chat template ends in `<think>`, by vLLM's /detokenize; None where it does not tell."""
+        tokens = self._wait(self._tokens(Request(0, 0, ({"role": "user", "content": "1"},))))
+        if not tokens:
+            return None
+        found = self._wait(self._tell("detokenize", {"model": self.model, "tokens": tokens}))
+        return ends_in_think(str(found["prompt"])) if found and "prompt" in found else None
 
-        async def look() -> bool | None:
-            tokens = await self._tokens(Request(0, 0, ({"role": "user", "content": "1"},)))
-            if not tokens:
-                return None
-            url = self.servers[0].url.removesuffix("/v1") + "/detokenize"
-            try:
-                body = {"model": self.model, "tokens": tokens}
-                async with self._session.post(url, json=body) as reply:
-                    return ends_in_think((await reply.json(content_type=None))["prompt"])
-            except (aiohttp.ClientError, asyncio.TimeoutError, ValueError, KeyError, TypeError):
-                return None
-
-        found: bool | None = self._wait(look())
-        return found
-
-    async def _complete(
-        self,
-        unit: Unit,
-        params: SamplingParams,
-        prefilled: bool | None,
-        results: queue.Queue[tuple[Unit, Completion | BaseException]],
-    ) -> None:
-        (request,) = unit.requests
+    async def _probe(self, server: Server) -> bool:
+        """Complete one token."""
+        body: dict[str, Any] = {"model": self.model, "max_tokens": 1, "temperature": 0.0}
+        if self._path == "completions":
+            body["prompt"] = "1"
+        else:
+            body["messages"] = [{"role": "user", "content": "1"}]
+        timeout = aiohttp.ClientTimeout(total=self.fleet.patience.probe_s)
         try:
-            results.put((unit, await self._with_retries(request, params, prefilled)))
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            results.put((unit, error))
+            async with self._session.post(f"{server.url}/{self._path}", json=body, timeout=timeout) as reply:
+                if reply.status != 200:
+                    server.said = f"status {reply.status} {(await reply.text())[:200]}"
+                    return False
+                return bool(json.loads(await reply.read())["choices"])
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            server.said = str(error) or type(error).__name__
+        except (ValueError, KeyError, TypeError):
+            server.said = "an answer without a completion"
+        return False
+
+    async def _draw(
+        self, unit: Unit, params: SamplingParams, prefilled: bool | None
+    ) -> tuple[Unit, Outcome | None]:
+        (request,) = unit.requests
+        return unit, await self._with_retries(request, unit.number, params, prefilled)
 
     async def _with_retries(
-        self, request: Request, params: SamplingParams, prefilled: bool | None
-    ) -> Completion:
-        last, tried = "", None
-        for attempt in range(ATTEMPTS):
-            others = [s for s in self.servers if s is not tried] or self.servers
-            # One that failed just now comes last, however idle its failures make it look.
-            server = min(others, key=lambda s: (s.failures > 0, s.outstanding))
-            server.outstanding += 1
+        self, request: Request, number: int, params: SamplingParams, prefilled: bool | None
+    ) -> Outcome | None:
+        """The completion, or why there is none; None when a stop came first."""
+        fleet, patience = self.fleet, self.fleet.patience
+        limit, attempts, waits, told, shrinks = params.max_new_tokens, 0, 0, 0.0, 0
+        avoid: Server | None = None
+        while (server := await fleet.take(avoid)) is not None:
+            begun = time.monotonic()
             try:
-                found = await self._ask(server, request, params, prefilled)
-                server.failures = 0
-                return found
-            except _TryAgain as error:
-                server.failures += 1
-                last, tried = f"{server.shown}: {error}", server
+                completion = await self._ask(server, request, params, prefilled, limit)
+                fleet.succeeded(server)
+                return replace(
+                    completion,
+                    latency_s=round(time.monotonic() - begun, 3),
+                    server=server.shown,
+                    seed=request.seed(params),
+                    limit=limit if limit < params.max_new_tokens else None,
+                )
+            except TooLong as error:
+                fleet.succeeded(server)  # it speaks
+                room = error.room if error.room is not None and error.room < limit else limit // 2
+                shrinks += 1
+                if room < 1 or shrinks > SHRINKS:
+                    return Failure("too long", error.said, attempts + 1, server.shown, error.status)
+                limit = room
+                continue
+            except Refused as error:
+                if error.status in (401, 403) and not server.worked:
+                    raise no_entry(server.shown, error.status) from error
+                return Failure("refused", error.said, attempts + 1, server.shown, error.status)
+            except Wait as error:
+                waits += 1
+                seconds = error.seconds if error.seconds is not None else patience.pause(waits)
+                told += seconds
+                if told > patience.told_to_wait_s:
+                    return Failure(error.kind, error.said, attempts + waits, server.shown, error.status)
+                fleet.hold(server, seconds * _spread(number))
+                avoid = server
+                continue
+            except TryAgain as error:
+                fleet.failed(server, number, error.said, gone=error.gone)
+                avoid = server
+                if error.gone:
+                    continue  # nobody was there to be asked; whoever is next has not failed yet
+                attempts += 1
+                if attempts >= patience.attempts:
+                    return Failure(error.kind, error.said, attempts, server.shown, error.status)
             finally:
-                server.outstanding -= 1
-            if attempt + 1 < ATTEMPTS:
-                await asyncio.sleep(self.first_pause_s * 2**attempt * random.uniform(0.5, 1.0))
-        raise ComponentFailed(
-            f"no server gave an answer in {ATTEMPTS} attempts; the last said: {last}",
-            where=", ".join(server.shown for server in self.servers),
-            fix="look at the server; finished samples are kept, the same command continues",
-        )
+                fleet.give_back(server)
+            await fleet.pause(patience.pause(attempts))
+        return None
 
     async def _ask(
-        self, server: Server, request: Request, params: SamplingParams, prefilled: bool | None
+        self, server: Server, request: Request, params: SamplingParams, prefilled: bool | None, limit: int
     ) -> Completion:
-        path, body, opened = _body(self.model, request, params, prefilled)
-        try:
-            async with self._session.post(f"{server.url}/{path}", json=body) as reply:
-                if reply.status in BUSY:
-                    raise _TryAgain(f"status {reply.status} {(await reply.text())[:200]}")
-                if reply.status in (401, 403):
-                    raise _refused(server, reply.status)
-                if reply.status != 200:
-                    said = (await reply.text())[:300]
-                    raise RecipeError(
-                        f"the server refuses the request (status {reply.status}): {said}",
-                        where=server.shown,
-                        fix="check --model against what it serves, and the options against what it knows",
-                    )
-                answer = await reply.json(content_type=None)
-        except (aiohttp.ClientError, asyncio.TimeoutError, ValueError) as error:
-            raise _TryAgain(str(error) or type(error).__name__) from error
-        try:
-            return self._completion(answer, opened)
-        except (KeyError, IndexError, TypeError) as error:
-            raise _TryAgain(f"an answer without a completion ({type(error).__name__})") from error
+        """One attempt at one server.
 
-    def _completion(self, answer: dict[str, Any], opened: bool) -> Completion:
-        choice = answer["choices"][0]
-        message = choice.get("message")
-        if message is None:
-            text = choice["text"]
-        else:
-            text = message.get("content") or ""
-            # A server with a reasoning parser hands the two parts out apart.
-            thought = message.get("reasoning") or message.get("reasoning_content")
-            if thought:
-                close = "\n</think>\n" if text else ""
-                text, opened = f"<think>\n{thought}{close}{text}", False
-        tokens = (answer.get("usage") or {}).get("completion_tokens")
-        if tokens is None and not self._said_no_usage:
+        Raises:
+            TryAgain, Wait, Refused, TooLong: as `answers` says.
+        """
+        self._path, body, opened = request_body(self.model, request, params, prefilled, limit)
+        task = asyncio.current_task()
+        assert task
+        server.tasks.add(task)
+        try:
+            async with self._session.post(f"{server.url}/{self._path}", json=body) as reply:
+                data = await reply.read()
+                if reply.status != 200:
+                    check_status(reply.status, data.decode("utf-8", "replace"), reply.headers)
+        except asyncio.CancelledError:
+            if task not in self.fleet.stalled:
+                raise
+            raise TryAgain("timeout", "the server hangs") from None
+        except aiohttp.ClientConnectorError as error:
+            raise TryAgain("connection", str(error), gone=True) from error
+        except asyncio.TimeoutError as error:
+            raise TryAgain("timeout", f"no whole answer in {self.timeout_s:g} seconds") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise TryAgain("connection", str(error) or type(error).__name__) from error
+        finally:
+            server.tasks.discard(task)
+            self.fleet.stalled.discard(task)
+        completion, counted = read_answer(data, opened)
+        if not counted and not self._said_no_usage:
             self._said_no_usage = True
             logger.warning("the server counts no tokens (no `usage` in its answers); lengths are shown as 0")
-        finish = choice.get("finish_reason")
-        return Completion(str(text), int(tokens or 0), "length" if finish == "length" else "stop", opened)
+        return completion
 
 
-def _body(
-    model: str, request: Request, params: SamplingParams, prefilled: bool | None
-) -> tuple[str, dict[str, Any], bool]:
-    """Path and body of one request, and whether its prompt ends inside a `<think>`."""
-    body: dict[str, Any] = {
-        "model": model,
-        "temperature": params.temperature,
-        "top_p": params.top_p if params.temperature > 0 else 1.0,
-        "max_tokens": params.max_new_tokens,
-        "seed": request.seed(params),
-    }
-    if params.top_k:
-        body["top_k"] = params.top_k  # vLLM's and SGLang's extension; others refuse it, and say so
-    if request.stop:
-        body["stop"] = list(request.stop)
-    if request.prompt is not None:
-        # The prompt is rendered already; vLLM would put a second BOS in front (open-r1#462).
-        body |= {"prompt": request.prompt + request.prefill, "add_special_tokens": False}
-        return "completions", body, ends_in_think(request.prompt + request.prefill)
-    messages = list(request.messages)
-    opened = bool(prefilled)
-    if request.prefill and not (prefilled and ends_in_think(request.prefill)):
-        messages.append({"role": "assistant", "content": request.prefill})
-        body |= {"add_generation_prompt": False, "continue_final_message": True}
-        opened = ends_in_think(request.prefill)
-    body["messages"] = messages
-    return "chat/completions", body, opened
+class _Absent(EnvironmentProblem):
+    """Nobody answers at an address: the fault of one server, not of the whole."""
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _spread(number: int) -> float:
+    """1 to 1.1, so that those who were told to wait equally long do not all return at once."""
+    return 1.0 + (number % 16) / 160.0
 
 
 def _agree(
@@ -354,12 +428,6 @@ def _agree(
             fix="name one that all of them have with --model",
         )
     return chosen, listed[0][chosen]
-
-
-def _refused(server: Server, status: int) -> OpenR1Error:
-    return EnvironmentProblem(
-        f"the server wants a key (status {status})", where=server.shown, fix="set OPENAI_API_KEY"
-    )
 
 
 def _base(url: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from openr1.config.names import keys_of, nearest
 from openr1.config.recipe import Recipe, Section
 from openr1.config.resolve import resolve
-from openr1.errors import ComponentFailed, OpenR1Error, RecipeError, UsageError
+from openr1.errors import ComponentFailed, DoesNotFit, OpenR1Error, RecipeError, UsageError
 from openr1.evaluation.compare import results_of
 from openr1.evaluation.estimate import estimate, total
 from openr1.evaluation.protocol import Conditions, conditions_of, differences
@@ -103,7 +103,9 @@ class Bench:
     cells: list[Cell]
     protocol: str
     machine: str
-    overrides: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
+    asked: Asked = field(default_factory=Asked)
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where weights are, by the published name; the others are on the hub."""
 
     @property
     def missing(self) -> list[Cell]:
@@ -160,7 +162,7 @@ def bench(
                     cost = estimate(conditions, count, place, machine, engines, speeds)
                     cell = replace(cell, cost=cost.as_dict())
             cells.append(cell)
-    return Bench(rows, cells, values["protocol"], str(machine.profile.value), asked.overrides)
+    return Bench(rows, cells, values["protocol"], str(machine.profile.value), asked, places)
 
 
 def run_missing(
@@ -177,11 +179,12 @@ def run_missing(
         ComponentFailed: some failed; all others are done, and the same command continues.
     """
     before = bench(asked, models=models, benchmarks=benchmarks, weights=weights)
-    places = _places(weights, published())
     failed = []
     for cell in before.missing:
         try:
-            evaluate.run([cell.benchmark], _asked_for(cell, asked, before.protocol, places), listen)
+            if cell.cost and cell.cost["too_large"]:
+                raise too_large(cell.model, cell.cost["too_large"])
+            evaluate.run([cell.benchmark], _asked_for(cell, before), listen)
         except OpenR1Error as error:
             if error.code == 130:
                 raise
@@ -199,9 +202,9 @@ def jobs(found: Bench) -> list[dict[str, Any]]:
     """What `--run` would start, by name."""
     return [
         {
-            "name": run_name(c.model, c.benchmark, found.protocol, found.overrides),
+            "name": run_name(c.model, c.benchmark, found.protocol, found.asked.overrides),
             "model": c.model,
-            "task": c.benchmark,
+            "words": _words(c, found),
             **(c.cost or {}),
         }
         for c in found.missing
@@ -220,15 +223,31 @@ def run_name(model: str, benchmark: str, protocol: str, overrides: Mapping[str, 
     return "_".join(filter(None, [PREFIX, benchmark.replace(":", "-"), model, protocol, mark]))
 
 
-def _asked_for(cell: Cell, asked: Asked, protocol: str, places: Mapping[str, str]) -> Asked:
-    name = run_name(cell.model, cell.benchmark, protocol, asked.overrides)
-    place = places.get(cell.model, f"{ORGANISATION}/{cell.model}")
+def _asked_for(cell: Cell, found: Bench) -> Asked:
+    asked = found.asked
+    name = run_name(cell.model, cell.benchmark, found.protocol, asked.overrides)
+    place = found.places.get(cell.model, f"{ORGANISATION}/{cell.model}")
     given: dict[str, tuple[Any, str]] = {
-        "protocol": (protocol, protocol),
+        "protocol": (found.protocol, found.protocol),
         "model_name_or_path": (place, place),
         "run_name": (name, name),
     }
     return replace(asked, recipe=None, overrides={**given, **asked.overrides})
+
+
+def _words(cell: Cell, found: Bench) -> list[str]:
+    """The evaluation of a cell as a command line, without `openr1`."""
+    asked = _asked_for(cell, found)
+    words = ["eval", cell.benchmark, *(f"--{key}={text}" for key, (_, text) in asked.overrides.items())]
+    words += ["--gpus", str(asked.gpus)] if asked.gpus else []
+    return [*words, "--profile", asked.profile] if asked.profile else words
+
+
+def too_large(model: str, why: str) -> DoesNotFit:
+    """The refusal of a model whose weights a machine cannot hold."""
+    return DoesNotFit(
+        f"{model} cannot run here: {why}", fix="leave it out with --models, or take a larger machine"
+    )
 
 
 def _is_it(score: Mapping[str, Any], asked: Conditions, values: Mapping[str, Any]) -> bool:

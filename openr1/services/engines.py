@@ -48,6 +48,7 @@ def sampling_plan(
                 where=resolved.where("backend"),
                 fix="leave --backend or --server out",
             )
+        _check_nodes("a client of running servers", nodes, resolved)
         return _plan("server", f"{len(resolved['server'])} running servers, as asked", requires=["aiohttp"])
     here = len(machine.gpus)
     if gpus is not None and gpus > here:
@@ -69,13 +70,18 @@ def sampling_plan(
         found = _beside(resolved, machine, why, gpus or here)
     else:
         found = _with_vllm(resolved, machine, backend, why, models, gpus or here)
-    if nodes > 1 and "serve" not in found:
+    if "serve" not in found:
+        _check_nodes(found["backend"], nodes, resolved)
+    return found
+
+
+def _check_nodes(what: str, nodes: int, resolved: Resolved) -> None:
+    if nodes > 1:
         raise RecipeError(
-            f"{found['backend']} samples on one node, and there are {nodes}",
+            f"{what} samples on one node, and there are {nodes}",
             where=resolved.where("backend"),
             fix="--backend server, or leave --nodes out",
         )
-    return found
 
 
 def engines_of(plan: dict[str, Any]) -> int:

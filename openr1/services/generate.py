@@ -99,7 +99,13 @@ def prepare(asked: Asked) -> Prepared:
 
 def run(asked: Asked, listen: Listener) -> Outcome:
     """Generate, or continue, or show what has finished."""
-    return execute(prepare(asked), listen)
+    prepared = prepare(asked)
+    found = (prepared.run.manifest or {}).get("result") or {}
+    # Samples that failed are not done: they are tried again.
+    again = (
+        prepared.run.state == "finished" and bool(found.get("failed")) and not prepared.plan.get("samples")
+    )
+    return execute(prepared, listen, again=again)
 
 
 def without_upstreams_own(asked: Asked) -> tuple[Asked, list[str]]:

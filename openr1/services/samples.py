@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from openr1.runs.listing import entry
 
 VERDICTS = ("right", "wrong", "no_answer", "truncated", "gold_unparsable", "timeout", "error")
 NOT_JUDGED = "not judged"
-LEDGERS = ("ledger.jsonl",)
+LEDGER = re.compile(r"ledger(-\d+)?\.jsonl")  # raw samples, shard by shard
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def sample_files(folder: Path) -> list[Path]:
         file
         for place in places
         for file in [*_by_age(place), place / "samples.jsonl"]
-        if file.is_file() and file.name not in LEDGERS
+        if file.is_file() and not LEDGER.fullmatch(file.name)
     ]
 
 

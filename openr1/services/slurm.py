@@ -69,6 +69,12 @@ def prepare(words: Sequence[str], asked: JobAsked) -> Submission:
         UsageError: a command that no job runs, several nodes for one that works on one.
         OpenR1Error: what the command itself would refuse.
     """
+    check(words, asked)
+    return prepare_on(words, asked, *planned_for(asked))
+
+
+def check(words: Sequence[str], asked: JobAsked) -> None:
+    """Raises UsageError for a command that no job runs, and for several nodes where one does the work."""
     command = words[0] if words else ""
     if command not in COMMANDS:
         raise UsageError(
@@ -80,9 +86,18 @@ def prepare(words: Sequence[str], asked: JobAsked) -> Submission:
             where="--nodes",
             fix="--nodes belongs to sft, grpo and generate",
         )
-    machine, partition = _machine(asked)
-    planned = _dry_run(words, machine) if command in PLANNED else {}
-    run = Path(planned["run"]) if "run" in planned else runs_root() / command
+
+
+def prepare_on(
+    words: Sequence[str], asked: JobAsked, machine: str | None, partition: Partition | None
+) -> Submission:
+    """The job of one command, on what `planned_for` found.
+
+    Raises:
+        OpenR1Error: what the command itself would refuse.
+    """
+    planned: dict[str, Any] = dry_run([*words, "--dry-run"], machine) if words[0] in PLANNED else {}
+    run = Path(planned["run"]) if "run" in planned else runs_root() / words[0]
     place = run.resolve() / "slurm"
     gpus, whole = _gpus(planned, partition, machine)
     job = Job(
@@ -108,12 +123,7 @@ def submit(submission: Submission) -> int:
     Raises:
         EnvironmentProblem: no sbatch here, or Slurm refuses the job.
     """
-    if shutil.which("sbatch") is None:
-        raise EnvironmentProblem(
-            "`sbatch` is not installed here, so no job can be submitted",
-            where="--slurm",
-            fix="give the command on a login node of the cluster; --dry-run prints the script anywhere",
-        )
+    check_sbatch()
     job, run = submission.job, submission.job.script.parent.parent
     if submission.planned.get("stage") and run.name and manifest.read(run) is None:
         _make_run(RunFolder(run), submission.planned)
@@ -130,6 +140,16 @@ def submit(submission: Submission) -> int:
     return int(done.stdout.strip().split(";")[0])
 
 
+def check_sbatch() -> None:
+    """Raises EnvironmentProblem where nothing can be submitted."""
+    if shutil.which("sbatch") is None:
+        raise EnvironmentProblem(
+            "`sbatch` is not installed here, so no job can be submitted",
+            where="--slurm",
+            fix="give the command on a login node of the cluster; --dry-run prints the script anywhere",
+        )
+
+
 def _make_run(run: RunFolder, planned: dict[str, Any]) -> None:
     """The run is there before its job: a folder with a script alone would be nobody's."""
     fields: dict[str, Any] = {}
@@ -140,7 +160,7 @@ def _make_run(run: RunFolder, planned: dict[str, Any]) -> None:
     write_json(run.path / "manifest.json", manifest.new(fields))
 
 
-def _machine(asked: JobAsked) -> tuple[str | None, Partition | None]:
+def planned_for(asked: JobAsked) -> tuple[str | None, Partition | None]:
     """What to plan for, as `--simulate` says it: the partition's nodes, never this one."""
     nodes = f", {asked.nodes} nodes" if asked.nodes > 1 else ""
     if asked.simulate:
@@ -177,11 +197,15 @@ def _chosen(partitions: Sequence[Partition], name: str | None) -> Partition:
     return by_name[first]
 
 
-def _dry_run(words: Sequence[str], machine: str | None) -> dict[str, Any]:
-    """What the command would do on that machine: its own dry run, in a process of its own."""
+def dry_run(words: Sequence[str], machine: str | None) -> Any:
+    """What a command that only shows would say on that machine, in a process of its own.
+
+    Raises:
+        OpenR1Error: what the command refuses.
+    """
     extra = ["--simulate", machine] if machine else []
     done = subprocess.run(
-        [sys.executable, "-m", "openr1", *words, *extra, "--dry-run", "--json"],
+        [sys.executable, "-m", "openr1", *words, *extra, "--json"],
         capture_output=True,
         text=True,
         check=False,
@@ -192,7 +216,6 @@ def _dry_run(words: Sequence[str], machine: str | None) -> dict[str, Any]:
         raise OpenR1Error(f"the dry run ended with {done.returncode}: {done.stderr.strip()[-300:]}") from None
     if "error" in found:
         raise from_dict(found["error"])
-    assert isinstance(found, dict)
     return found
 
 

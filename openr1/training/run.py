@@ -93,6 +93,12 @@ def train(child: Child) -> dict[str, Any]:
 
         meter = PhaseMeter(outside_torch(child.config["plan"].get("memory")))
         meter.watch(trainer)
+    revisions = None
+    if args.push_to_hub and child.first:
+        from openr1.training.hub import HubRevisions
+
+        revisions = HubRevisions(child, trainer.hub_model_id)
+        trainer.add_callback(revisions)
     _threads(child, trainer, args)
     _score_tasks(child, trainer, reporter)
 
@@ -110,8 +116,12 @@ def train(child: Child) -> dict[str, Any]:
     if held_out is not None and values["eval_strategy"] == "no":  # do_eval: once, at the end
         trainer.evaluate()
     _save_final(child, trainer)
+    if revisions is not None:
+        trainer.create_model_card(model_name=values["hub_model_id"].rpartition("/")[2])
     trainer.end()
     leave(child)
+    if revisions is not None:  # the other ranks need not wait for it
+        revisions.finish(trainer.push_in_progress, child.run.checkpoints / "README.md")
     result = _result(trainer, facts) | reporter.measured()
     if meter is not None:
         result |= {"phases": meter.result(), "steps_seconds": reporter.step_seconds}
@@ -235,7 +245,7 @@ def _save_final(child: Child, trainer: Any) -> None:
     """Write `model/` under another name first: a folder of that name is always whole."""
     child.events.send("phase", name="saving the model")
     draft = child.run.path / ".model"
-    trainer.save_model(str(draft))
+    trainer.save_model(str(draft), _internal_call=True)  # `hub` uploads it, once it is whole here
     if trainer.args.should_save:
         shutil.rmtree(child.run.model, ignore_errors=True)
         draft.rename(child.run.model)

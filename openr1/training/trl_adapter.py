@@ -26,6 +26,7 @@ from openr1.errors import RecipeError
 from openr1.runs.child import Child
 from openr1.runs.files import write_json
 from openr1.training.checkpoints import rotate, seal
+from openr1.training.hub import Pushed
 from openr1.training.ranks import any_of
 from openr1.training.sharding import sharded
 from openr1.training.vllm import served
@@ -120,7 +121,7 @@ def sft_tokens(dataset: Dataset, tokenizer: Any, args: SFTConfig, name: str) -> 
     return maker._prepare_dataset(dataset, tokenizer, whole, False, None, name)
 
 
-class Sealed:
+class Sealed(Pushed):
     """Trainer mix-in: checkpoints that are whole or do not count, and `keep` of them."""
 
     child: Child

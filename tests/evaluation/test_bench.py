@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -171,6 +174,88 @@ def test_running_what_is_missing_and_finding_it_again(cli: Cli) -> None:
     (run / "results.json").write_text(json.dumps({"scores": [found]}))
     cells = cli("bench", "--from", "eval-other", "--benchmarks", "math_500", "--json").json["cells"]
     assert [c["model"] for c in cells if c["ours"]] == ["DeepSeek-R1-Distill-Qwen-7B"]
+
+
+def tools(folder: Path) -> dict[str, str]:
+    """A Slurm that keeps the scripts it is given as `sent/NUMBER.sh`; the queue holds what `queue` says."""
+    (folder / "bin").mkdir()
+    (folder / "sent").mkdir()
+    written = {
+        "sbatch": f'cd {folder}/sent; n=$(($(ls | wc -l) + 100)); cp "${{@: -1}}" $n.sh; echo "$n;cluster"',
+        "squeue": f"cat {folder}/queue 2> /dev/null",
+        "srun": 'while [[ "$1" == --* ]]; do shift; done; exec "$@"',
+    }
+    for name, text in written.items():
+        (folder / "bin" / name).write_text(f"#!/bin/bash\n{text}\n")
+        (folder / "bin" / name).chmod(0o755)
+    return {"PATH": f"{folder}/bin:{os.environ['PATH']}"}
+
+
+def test_one_slurm_job_for_each_missing_score(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Scripts are kept by an sbatch of the test's own; one is then run, as a node would."""
+    from openr1.data.tiny_model import ModelSpec, build_tiny_model
+
+    build_tiny_model(ModelSpec(1, 64), 7, cli.folder / "tiny")
+    for name in ("math_500", "gsm8k", "aime24"):
+        write_rows(cli.folder / "data" / f"{name}.jsonl", [{"problem": "1+1?", "answer": "2"}])
+    slurm = tmp_path_factory.mktemp("slurm")
+    env = tools(slurm)
+    words = (
+        "bench",
+        "--models",
+        "Qwen-1.5B",
+        "--benchmarks",
+        "math_500,aime24",
+        "--weights",
+        "Qwen-1.5B=tiny",
+    )
+    words += ("--dataset", "data", "--num_samples", "2", "--max_new_tokens", "4", "--threads", "1")
+    jobs = (*words, "--run", "--slurm", "--simulate", "cpu", "--time", "1:00:00")
+
+    dry = cli(*jobs, "--dry-run", **env)
+    assert dry.out.count("#!/bin/bash\n") == 2
+    assert "2 of 2 can be run: 1,060 answers" in " ".join(dry.err.split())
+    assert not list((slurm / "sent").iterdir()) and not (cli.folder / "runs").exists()
+
+    sent = cli(*jobs, "--json", **env).json
+    names = [job["name"] for job in sent["jobs"]]
+    assert [name.split("_DeepSeek")[0] for name in names] == ["bench_aime24", "bench_math_500"]
+    assert [job["job"] for job in sent["jobs"]] == [100, 101]
+    assert sent["total"]["samples"] == 1060
+    for job in sent["jobs"]:
+        script = (slurm / "sent" / f"{job['job']}.sh").read_text()
+        assert script == job["script"]
+        assert "#SBATCH --time=1:00:00" in script
+        assert f"--job-name=openr1-{job['name']}" in script
+        assert (cli.folder / "runs" / job["name"] / "slurm" / "job.sh").read_text() == script
+
+    (slurm / "queue").write_text(f"openr1-{names[0]}\nother\n")
+    again = cli(*jobs, **env).out
+    assert "waits or runs already" in again and "job 102" in again
+    script = str(slurm / "sent" / "101.sh")
+    subprocess.run(["bash", script], env=cli.env | env, check=True, capture_output=True)
+    cells = {cell["benchmark"]: cell for cell in cli(*words, "--json").json["cells"]}
+    assert cells["math_500"]["ours"]["run"] == f"runs/{names[1]}"
+    assert cells["math_500"]["cost"] is None and cells["aime24"]["cost"] is not None
+    (left,) = cli(*jobs, "--dry-run", "--json", **env).json["jobs"]
+    assert left["name"] == names[0]
+
+
+def test_what_no_job_can_be_made_of(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> None:
+    env = tools(tmp_path_factory.mktemp("slurm"))
+    large = ("bench", "--run", "--slurm", "--models", "DeepSeek-R1", "--benchmarks", "math_500", "--json")
+    found = cli(*large, "--simulate", "RTX 3060", code=4, **env).json["jobs"]
+    by_name = {job["name"].split("_")[3]: job for job in found}
+    assert "do not fit here" in by_name["DeepSeek-R1"]["refused"]["what"]
+    assert by_name["DeepSeek-R1"]["job"] is None
+    assert by_name["DeepSeek-R1-Distill-Qwen-1.5B"]["job"] is not None  # the others go on
+    for words, said in (
+        (("bench", "--slurm", "--simulate", "cpu"), "without --run nothing is run"),
+        (("bench", "--run", "--slurm", "--simulate", "cpu", "--from", "x"), "--from shows runs"),
+        (("bench", "--run", "--slurm", "--simulate", "cpu", "--nodes", "2"), "works on one node"),
+        (("bench", "--run", "--slurm", "--simulate", "cpu", "--models", "Qwen-9B"), "no model `Qwen-9B`"),
+    ):
+        assert said in cli(*words, code=2, **env).err
 
 
 @pytest.mark.slow

@@ -183,8 +183,9 @@ def test_the_same_command_continues_and_another_model_or_protocol_does_not(here:
 def test_a_server_that_fails_loses_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from openr1.errors import ComponentFailed
     from openr1.sampling import server_backend
+    from openr1.sampling.fleet import Patience
 
-    monkeypatch.setattr(server_backend, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(server_backend, "PATIENCE", Patience().scaled(0.002))
     data = write_rows(here / "math.jsonl", PROBLEMS)
     broken = [True]
 

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from openr1.cli.printer import Printer
+from openr1.cli.report_view import _pairs
 from openr1.errors import RecipeError, UsageError
 from openr1.evaluation.compare import reasons_against, results_of
 from openr1.evaluation.protocol import conditions_of
 from openr1.evaluation.tasks import TASKS
+from openr1.runs.report.scores import Pair, pair_row
 
 
 def score(samples: int = 1, **values: Any) -> dict[str, Any]:
@@ -45,6 +48,16 @@ def test_scores_that_do_not_say_how_they_were_asked_go_by_the_protocols_name() -
     old = {"protocol": "quick-v0", "conditions": None}
     assert reasons_against(score(), old) == ["protocol quick-v1 and quick-v0"]
     assert reasons_against(old, dict(old)) == []
+
+
+@pytest.mark.parametrize(("p_value", "told"), [(0.3, True), (0.05, True), (0.01, False)])
+def test_not_distinguishable_is_said_when_it_is_so(
+    p_value: float, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = Pair("math_500", "a", "b", 0.02, -0.01, 0.05, p_value, 5, 3, 100, 100)
+    _pairs(Printer(), [pair])
+    assert ("not distinguishable" in capsys.readouterr().out) == told
+    assert bool(pair_row(pair)["verdict"]) == told
 
 
 def test_results_that_are_not_there_or_broken(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from openr1.errors import RecipeError
-from openr1.generation.source import Source, backspaces, conversations
+from openr1.generation.source import Source, conversations, has_backspace
 from openr1.generation.template import PromptTemplate
 
 ROW = {"problem": "1+1?", "answer": "2", "messages": []}
@@ -57,7 +57,7 @@ def test_what_fails_on_a_row_is_told_with_the_templates_line_and_the_row() -> No
     template = PromptTemplate("{{ instruction }}\n{{ 1 / (answer|int) }}")
     rows = [{"problem": "a", "answer": "1"}, {"problem": "b", "answer": "0"}]
     with pytest.raises(RecipeError, match="division by zero") as caught:
-        conversations(Source("d.jsonl", rows, "problem", ["problem", "answer"]), template, None)
+        list(conversations(Source("d.jsonl", rows, "problem", ["problem", "answer"]), template, None))
     assert caught.value.where == "d.jsonl, row 2; prompt_template, line 2 of the template"
 
 
@@ -88,5 +88,6 @@ def test_a_boxed_of_a_string_that_is_not_raw_is_seen() -> None:
     damaged = PromptTemplate("answer within \boxed{}: {{ instruction }}")
     rows = [{"problem": "a"}, {"problem": "b"}]
     source = Source("d", rows, "problem", ["problem"])
-    assert backspaces(conversations(source, damaged, None)) == 2
-    assert backspaces(conversations(source, PromptTemplate(r"\boxed{}: {{ instruction }}"), None)) == 0
+    assert sum(map(has_backspace, conversations(source, damaged, None))) == 2
+    raw = PromptTemplate(r"\boxed{}: {{ instruction }}")
+    assert not any(map(has_backspace, conversations(source, raw, None)))

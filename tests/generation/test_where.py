@@ -117,8 +117,8 @@ class TestVllm:
         assert nothing_left(problems.folder)
 
     def test_a_server_that_dies_ends_the_run_and_the_same_command_goes_on(self, problems: Cli) -> None:
-        words = ("generate", *TINY, *DRAW, "--backend", "server", "--temperature", 1, "--max-new-tokens", 100)
-        words += ("--num-generations", 400, "--batch_size", 8, "--run_name", "r")
+        words = ("generate", *TINY, *DRAW, "--backend", "server", "--temperature", 1, "--max-new-tokens", 60)
+        words += ("--num-generations", 25, "--batch_size", 8, "--run_name", "r")
         process = problems.start(*words)
 
         def kill(parent: subprocess.Popen[str]) -> None:
@@ -126,16 +126,16 @@ class TestVllm:
                 if "vllm" in " ".join(child.cmdline()).lower():
                     child.send_signal(signal.SIGKILL)
 
-        problems.when(process, "runs/r/samples/ledger*", '"index": 40', kill)
+        problems.when(process, "runs/r/samples/ledger*", '"index": 2', kill)
         _, err = process.communicate(timeout=120)
         assert process.returncode == 7, err
         assert "the vLLM server" in err and "vllm.log" in err
         assert nothing_left(problems.folder)
         ledger = next((problems.folder / "runs" / "r" / "samples").glob("ledger*"))
         kept = ledger.read_bytes()
-        assert problems(*words, "--json").json["result"]["samples"] == 4800
+        assert problems(*words, "--json").json["result"]["samples"] == 300
         assert ledger.read_bytes().startswith(kept[: kept.rfind(b"\n") + 1])
-        assert len({row["key"] for row in rows_of(ledger)}) == 4800
+        assert len({row["key"] for row in rows_of(ledger)}) == 300
 
     def test_of_two_servers_one_is_killed_and_every_row_is_drawn(self, problems: Cli) -> None:
         problems("generate", *TINY, *GREEDY, "--backend", "transformers", "--run_name", "alone")
@@ -144,12 +144,12 @@ class TestVllm:
         try:
             for server in servers:
                 wait_for(f"{server.url}/v1/models", server.process)
-            words = ("generate", *DRAW, "--temperature", 1, "--max-new-tokens", 60, "--num-generations", 100)
+            words = ("generate", *DRAW, "--temperature", 1, "--max-new-tokens", 60, "--num-generations", 25)
             urls = [word for server in servers for word in ("--server", server.url)]
             process = problems.start(*words, *urls, "--batch_size", 8, "--run_name", "two")
             killed = []
             problems.when(
-                process, "runs/two/samples/ledger*", '"index": 20', lambda _: killed.append(servers[0].kill())
+                process, "runs/two/samples/ledger*", '"index": 2', lambda _: killed.append(servers[0].kill())
             )
             out, err = process.communicate(timeout=400)
             assert process.returncode == 0, out + err
@@ -158,7 +158,7 @@ class TestVllm:
             for server in servers:
                 server.kill()
         rows = rows_of(problems.folder / "runs" / "two" / "samples.jsonl")
-        assert [len(row["generations"]) for row in rows] == [100] * 12
+        assert [len(row["generations"]) for row in rows] == [25] * 12
 
     def test_from_samples_to_sft(self, problems: Cli) -> None:
         """generate → verify → decontaminate → export with vLLM, and `openr1 sft` on what came out."""

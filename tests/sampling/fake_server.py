@@ -22,6 +22,7 @@ class FakeServer:
 
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
+    probes: list[dict[str, Any]] = field(default_factory=list)  # one token, by which health is told
     at_once: int = 0
     most_at_once: int = 0
 
@@ -52,7 +53,8 @@ def serving(
 
     async def completion(request: web.Request) -> web.Response:
         body = await request.json()
-        fake.asked.append(body)
+        probe = body["max_tokens"] == 1 and body["temperature"] == 0
+        (fake.probes if probe else fake.asked).append(body)
         fake.at_once += 1
         fake.most_at_once = max(fake.most_at_once, fake.at_once)
         try:

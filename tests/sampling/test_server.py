@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from openr1.errors import ComponentFailed, EnvironmentProblem, RecipeError
-from openr1.sampling.requests import Completion, Request, SamplingParams, units_of
+from openr1.sampling.fleet import Patience
+from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, units_of
 from openr1.sampling.server_backend import ServerSampler
 from tests.sampling.fake_server import serving
 
+FAST = Patience().scaled(0.01)
 PARAMS = SamplingParams(0.6, 0.95, None, 32, 7)
 
 
@@ -21,9 +23,14 @@ def asked(count: int, prefill: str = "") -> list[Request]:
 def ask(
     urls: list[str], requests: list[Request], model: str | None = None, **kwargs: Any
 ) -> dict[int, Completion]:
-    sampler = ServerSampler(urls, model, first_pause_s=0.005, **kwargs)
+    sampler = ServerSampler(urls, model, patience=kwargs.pop("patience", FAST), **kwargs)
     try:
-        return {u.requests[0].row: c[0] for u, c in sampler.run(units_of(requests, 1), PARAMS)}
+        found = {}
+        for unit, (outcome,) in sampler.run(units_of(requests, 1), PARAMS):
+            if isinstance(outcome, Failure):
+                raise outcome.error()
+            found[unit.requests[0].row] = outcome
+        return found
     finally:
         sampler.close()
 
@@ -78,7 +85,7 @@ def test_one_dead_server_of_two_costs_nothing_but_time() -> None:
 @pytest.mark.parametrize("said", [{"status": 500, "body": "cuda error"}, {"status": 200, "body": "not json"}])
 def test_a_server_that_always_fails_is_named_with_what_it_said(said: dict[str, Any]) -> None:
     with serving(lambda body: said) as server, pytest.raises(ComponentFailed) as caught:
-        ask([server.url], asked(2))
+        ask([server.url], asked(1))
     assert "no server gave an answer in 6 attempts" in caught.value.what
     assert server.url in str(caught.value.where)
     assert "the same command continues" in str(caught.value.fix)
@@ -132,8 +139,8 @@ def test_a_password_in_an_address_is_not_shown() -> None:
 
 
 def test_a_refused_request_is_not_repeated() -> None:
-    with serving(lambda body: {"status": 400, "body": "max_tokens is too large"}) as server:
-        with pytest.raises(RecipeError, match="max_tokens is too large"):
+    with serving(lambda body: {"status": 400, "body": "top_k is unknown"}) as server:
+        with pytest.raises(RecipeError, match="top_k is unknown"):
             ask([server.url], asked(1))
         assert len(server.asked) == 1
 

@@ -94,7 +94,7 @@ GONE: dict[str, tuple[Rule, ...]] = {
         Rule("so many training processes; see --gpus"),
     ),
     "benchmarks": (Rule("nothing is submitted while training; afterwards: openr1 eval TASK --model RUN"),),
-    "callbacks": (Rule("with push_to_hub every checkpoint is pushed by itself (hub_strategy)"),),
+    "callbacks": (Rule("with push_to_hub each checkpoint is a revision of its own (hub_step_revisions)"),),
     "hub_model_revision": (_called("hub_revision"),),
     "overwrite_hub_revision": (Rule(f"{_NEVER_READ}"),),
     "push_to_hub_revision": (Rule(f"{_NEVER_READ}; push_to_hub pushes"),),

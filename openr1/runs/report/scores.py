@@ -39,6 +39,11 @@ class Pair:
     asked: int = 0
     why_not: str | None = None
 
+    @property
+    def distinguishable(self) -> bool:
+        """Whether chance alone gives a difference this large less often than once in twenty."""
+        return self.p_value < 0.05
+
 
 def score_tables(scores: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
@@ -146,6 +151,7 @@ def pair_row(pair: Pair) -> dict[str, Any]:
         "why_not": pair.why_not,
         "difference": f"{100 * pair.difference:+.1f} points",
         "interval": f"[{100 * pair.low:+.1f} – {100 * pair.high:+.1f}]",
+        "verdict": "" if pair.distinguishable else "not distinguishable",
         "p": "< 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}",
         "moved": f"{pair.better} / {pair.worse}",
         "problems": f"{pair.problems} of {pair.asked}" if pair.asked > pair.problems else pair.problems,
