@@ -11,6 +11,7 @@ import pytest
 
 from openr1.language import catalogue, language, translate
 from openr1.runs.health import rules
+from openr1.services.hw_profile import hw_profile, sections_of
 from tests.conftest import Cli
 
 ROOT = Path(__file__).parents[1] / "openr1"
@@ -24,6 +25,7 @@ ERRORS = {
     "EnvironmentProblem",
     "ComponentFailed",
 }
+HAN = re.compile("[一-鿿]")
 # A command to type is the same in every language.
 COMMAND = re.compile(r"(openr1|pip install|--[\w-]+) [^一-鿿]*|`\{\}`|\{\}|\.\d?f")
 
@@ -114,6 +116,24 @@ def test_what_a_learner_meets_is_in_the_catalogue(
     assert len(found) >= least  # the reader of the code still finds them
     missing = sorted({(f, m) for f, m in found if m not in catalogue() and not COMMAND.fullmatch(m)})
     assert not missing, "\n".join(f"{file}: {text}" for file, text in missing)
+
+
+@pytest.mark.parametrize("machine", ["cpu", "RTX 3060", "2xRTX 4090", "8xH100"])
+def test_every_reason_of_a_plan_is_in_the_catalogue(machine: str) -> None:
+    """The reasons and warnings that the shipped recipes' plans give, as they are put together."""
+    said: set[str] = set()
+    training = [p for p in (ROOT.parent / "configs").glob("*.yaml") if "generate" not in p.stem]
+    sections = [section for recipe in training for section in sections_of(str(recipe))]
+    for planning in hw_profile(simulate=machine, sections=sections).plans:
+        if planning.refused is not None:
+            said |= {planning.refused.what, planning.refused.fix or ""}
+        if (plan := planning.plan) is not None:
+            said |= {chosen.reason for chosen in plan.values.values()} | set(plan.warnings)
+            said |= {plan.threads.reason, plan.global_batch_size.reason, plan.step_seconds.reason}
+            said |= {plan.processes_reason, plan.sharding_reason, plan.memory_reason}
+    assert len(said) > 20
+    english = sorted(s for s in said if s and not COMMAND.fullmatch(s) and not HAN.search(translate(s, "zh")))
+    assert not english, "\n".join(english)
 
 
 def test_every_message_of_these_rooms_is_in_the_catalogue() -> None:

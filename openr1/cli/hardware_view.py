@@ -173,12 +173,12 @@ def _plan(printer: Printer, planning: Planning) -> None:
                 printer.field(name, translate(text), indent=2, width=4)
     if plan is not None:
         ranks = f"{plan.processes} process" + ("es" if plan.processes > 1 else "")
-        printer.text(f"  {ranks}: {plan.processes_reason}")
-        printer.text(f"  sharding {plan.sharding}: {plan.sharding_reason}")
+        printer.say(f"  {ranks}: {plan.processes_reason}")
+        printer.say(f"  sharding {plan.sharding}: {plan.sharding_reason}")
         for key, chosen in plan.values.items():
-            printer.text(f"  {key} = {chosen.value}  ({chosen.reason})", style="dim")
+            printer.text(f"  {key} = {chosen.value}  ({translate(chosen.reason)})", style="dim")
         if plan.step_seconds.value:
-            printer.text(
+            printer.say(
                 f"  a step takes about {duration(plan.step_seconds.value)}: {plan.step_seconds.reason}"
             )
         for warning in plan.warnings:
@@ -203,9 +203,11 @@ def _bars(printer: Printer, memory: dict[str, dict[str, int]], capacity: int | N
     for phase, terms in memory.items():
         filled = round(BAR * peaks[phase] / scale)
         over = capacity is not None and peaks[phase] > capacity
-        limit = f" of {gib(capacity)}" if capacity else ""
+        limit = translate(f"of {gib(capacity)}") if capacity else ""
         bar = "█" * filled + "·" * (BAR - filled)
-        printer.text(f"  {phase:<10} {bar} {gib(peaks[phase])}{limit}", style="bold red" if over else None)
+        printer.text(
+            f"  {phase:<10} {bar} {gib(peaks[phase])} {limit}".rstrip(), style="bold red" if over else None
+        )
         largest = sorted(terms.items(), key=lambda item: -item[1])
-        causes = ", ".join(f"{name} {gib(size)}" for name, size in largest if size >= 2**20 * 50)
+        causes = ", ".join(f"{label(name)} {gib(size)}" for name, size in largest if size >= 2**20 * 50)
         printer.field("", causes, width=13, style="dim")

@@ -13,9 +13,11 @@ SPREAD = ("processes", "sharding")
 
 def plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Label and text of a plan's lines."""
-    lines = [(key, f"{plan[key]}  ({plan.get(f'{key}_reason', '')})") for key in SPREAD if key in plan]
+    lines = [
+        (key, f"{plan[key]}  ({translate(plan.get(f'{key}_reason', ''))})") for key in SPREAD if key in plan
+    ]
     if plan.get("sampling"):
-        lines.append(("samples", f"{plan['sampling']['backend']}: {plan['sampling']['reason']}"))
+        lines.append(("samples", f"{plan['sampling']['backend']}: {translate(plan['sampling']['reason'])}"))
     if "step_seconds" in plan:
         lines.append(("time", _time(plan)))
     if plan.get("memory_reason"):

@@ -59,7 +59,7 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
         printer.note(notice)
     printer.text(f"{resolved.recipe} · {resolved.name} ({resolved.stage})", style="bold")
     printer.field("run folder", f"{prepared.run.path}  ({translate(_state(prepared))})")
-    printer.field("machine", _machine(plan["machine"]))
+    printer.field("machine", translate(_machine(plan["machine"])))
     for name, text in plan_lines(plan):
         printer.field(name, text)
     printer.text()
@@ -72,7 +72,7 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
         if setting.origin.kind == "default":
             defaults.append(f"{key}={_value(setting.value)}")
         else:
-            table.add_row(key, _value(setting.value), str(setting.origin))
+            table.add_row(key, _value(setting.value), translate(str(setting.origin)))
     printer.table(table)
     printer.text()
     printer.say(f"{len(defaults)} values at their defaults", style="bold")

@@ -129,7 +129,9 @@ def _without_verdict(context: Context, why: str, capacity: int | None) -> Plan:
     setup = Setup(NAMELESS, split.per_device * context.row_tokens, weight_bytes=method.weight_bytes)
     checkpointing = bool(own) if own is not None else context.cuda
     found = Candidate(method, split, checkpointing, setup, rollout, {})
-    step = Planned(None, "not estimated: the model's size is unknown")
+    builtin = str(context.asked.get("model_name_or_path")).startswith("builtin:")
+    unknown = "a built-in model is too small for the formulas" if builtin else "the model's size is unknown"
+    step = Planned(None, f"not estimated: {unknown}")
     return _assemble(context, found, None, f"{why}: memory not estimated", capacity, step)
 
 

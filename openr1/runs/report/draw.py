@@ -28,6 +28,7 @@ COLOURS = {
 }
 INK, MUTED, GRID, ALERT = list(COLOURS)[:4]
 WIDTH, HEIGHT = 4.0, 2.1  # inches at 72 points: about the size at which a page shows it
+NARROW = 3.4  # of intervals: their labels stay readable on a phone, and style.css bounds them on a desk
 MARKED_POINTS = 45  # fewer points are shown as such
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -168,15 +169,15 @@ def interval_svg(rows: Sequence[tuple[str, float, float, float, int]], name: str
     need_drawing()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         height = 0.42 + 0.22 * len(rows)
-        figure = Figure(figsize=(1.2 * WIDTH, height))
-        axis = figure.add_axes((0.22, 0.30 / height, 0.74, 1 - 0.36 / height))
+        figure = Figure(figsize=(NARROW, height))
+        axis = figure.add_axes((0.25, 0.30 / height, 0.70, 1 - 0.36 / height))
         axis.grid(axis="x", color=GRID, linewidth=0.6)
         axis.set_axisbelow(True)
         for place, (_, accuracy, low, high, colour) in enumerate(rows):
             axis.plot([low, high], [place, place], color=f"#0a0b1{colour}", linewidth=2.4, alpha=0.55)
             axis.plot([accuracy], [place], "o", color=f"#0a0b1{colour}", markersize=5, clip_on=False)
-        axis.set_yticks(range(len(rows)), [_fit(visible(row[0]), 16) for row in rows])
-        axis.tick_params(axis="y", length=0, labelcolor=INK)
+        axis.set_yticks(range(len(rows)), [_fit(visible(row[0]), 12) for row in rows])
+        axis.tick_params(axis="y", length=0, pad=7, labelcolor=INK)
         axis.set_ylim(len(rows) - 0.5, -0.5)
         axis.set_xlim(0, 1)
         axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.0f}%"))

@@ -64,7 +64,7 @@ RESULTS: dict[str, list[str]] = {
     "generate-good": [*TRAINED, "--max_new_tokens", "64"],
     "generate-nothing-right": [
         *[*GENERATE, "--limit", "50", "--model", "builtin:tiny-qwen2"],
-        *["--max_new_tokens", "16", "--truncated", "keep"],
+        *["--max_new_tokens", "400", "--truncated", "keep"],
     ],
 }
 SCORE = ("model", "task", "problems", "accuracy", "truncated", "no_answer", "unjudged")
