@@ -52,13 +52,16 @@ class Rank:
     pipe: int
     buffer: bytes = b""
     last: dict[str, Any] = field(default_factory=dict)
-    ended: bool = False  # its pipe is closed
+    read: bool = False  # all that it said has been read
 
     @property
     def failed(self) -> bool:
-        """It has ended, and not well."""
+        """It has ended, and not well.
+
+        One that ended with status 0 may have said its result a moment ago: it is judged by its last word.
+        """
         code = self.process.poll()
-        return code is not None and (code != 0 or self.last.get("event") != "result")
+        return code is not None and (code != 0 or (self.read and self.last.get("event") != "result"))
 
 
 def run(command: Command, log: Path, on_event: OnEvent) -> dict[str, Any]:
@@ -187,6 +190,7 @@ def _read(ranks: list[Rank]) -> Iterator[dict[str, Any]]:
                 chunk = os.read(here.pipe, 65536)
                 if not chunk:
                     selector.unregister(here.pipe)
+                    here.read = True
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         here.process.wait(TICK)  # its order among those that fail is the order of its end
                     yield {"event": "tick"}
@@ -195,6 +199,7 @@ def _read(ranks: list[Rank]) -> Iterator[dict[str, Any]]:
             if not ready:
                 for ended in over:  # nothing is left to read; a grandchild may hold the pipe open
                     selector.unregister(ended.pipe)
+                    ended.read = True
                 yield {"event": "tick"}
 
 

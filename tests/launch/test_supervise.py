@@ -51,6 +51,29 @@ def test_events_arrive_in_order_and_the_result_comes_back(tmp_path: Path) -> Non
     assert "a word for the log" in (tmp_path / "log").read_text()
 
 
+def test_a_child_that_ended_before_its_words_were_heard_has_not_failed(tmp_path: Path) -> None:
+    """Its end is seen at once, its result only after a slow listener took what came before."""
+
+    seen: list[str] = []
+
+    def slow(event: dict[str, Any]) -> None:
+        seen.append(event["event"])
+        if event["event"] == "start":  # until the child is gone, the rest of its words still in the pipe
+            process = psutil.Process(int((tmp_path / "pid").read_text()))
+            while process.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.01)
+
+    body = f"""
+    open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid()))
+    events.send("start", total=1)
+    time.sleep(1)
+    events.send("progress", done=1)
+    events.send("result", steps=1)
+    """
+    assert run(script(tmp_path, body), tmp_path / "log", slow) == {"steps": 1}
+    assert [name for name in seen if name != "tick"] == ["start", "progress", "result"]
+
+
 def test_the_childs_error_is_the_parents(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentProblem) as caught:
         outcome(
