@@ -93,6 +93,7 @@ class Live:
             self._line(f"{self.name}: {event['name']}")
 
     def _on_start(self, event: dict[str, Any]) -> None:
+        self._say()
         self.total, self.unit = int(event["total"]), event["unit"]
         self.clock = Clock(int(event["done"]))
         self.health = _health(self.stage, self.total)

@@ -91,18 +91,15 @@ def prepare(asked: Asked) -> Prepared:
         run = locate_run(recipe, resolved, asked)
         to_come = asked.dry_run and bool(resolved.parents)
         prepared = prepare_generate(resolved, run, machine, asked, to_come=to_come)
-    return replace(prepared, notices=(*said, *prepared.notices))
+    # Samples that failed are not done: the same command tries them again.
+    finished = (prepared.run.manifest or {}) if prepared.run.state == "finished" else {}
+    again = bool((finished.get("result") or {}).get("failed")) and not resolved["from_run"]
+    return replace(prepared, notices=(*said, *prepared.notices), again=again)
 
 
 def run(asked: Asked, listen: Listener) -> Outcome:
     """Generate, or continue, or show what has finished."""
-    prepared = prepare(asked)
-    found = (prepared.run.manifest or {}).get("result") or {}
-    # Samples that failed are not done: they are tried again.
-    again = (
-        prepared.run.state == "finished" and bool(found.get("failed")) and not prepared.plan.get("samples")
-    )
-    return execute(prepared, listen, again=again)
+    return execute(prepare(asked), listen)
 
 
 def without_upstreams_own(asked: Asked) -> tuple[Asked, list[str]]:

@@ -65,6 +65,8 @@ class Prepared:
     nodes: Nodes = field(default_factory=Nodes)
     rehearse: bool | None = None
     """Never before the run (False), or where it is predicted to be long (None)."""
+    again: bool = False
+    """A finished run, gone through once more for what it had to leave out."""
 
     def as_dict(self) -> dict[str, Any]:
         """The dry run as JSON."""
@@ -293,17 +295,14 @@ def _stored_plan(run: RunFolder, machine: str, spread: dict[str, Any]) -> dict[s
     return plan if same and "values" in plan else None
 
 
-def execute(prepared: Prepared, listen: Listener, *, again: bool = False) -> Outcome:
+def execute(prepared: Prepared, listen: Listener) -> Outcome:
     """Run a prepared section to its end, or show the result of one that has finished.
-
-    Args:
-        again: go through a finished one once more, for what it had to leave out.
 
     Raises:
         OpenR1Error: whatever ended it; the run's manifest says how it stands.
     """
     run, resolved = prepared.run, prepared.resolved
-    state = "interrupted" if again else run.state
+    state = "interrupted" if prepared.again else run.state
     if state != "finished":
         check_launchable(prepared)
     if state == "finished":
