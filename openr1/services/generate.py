@@ -235,12 +235,6 @@ def _check_values(resolved: Resolved) -> list[str]:
                 "the prompt template holds a backspace: `\\b` of a \\boxed in a string that is not raw; "
                 "write it in single quotes or in a file"
             )
-    if resolved["engine"] == "distilabel" and resolved["server"]:
-        raise RecipeError(
-            "a distilabel pipeline loads its model here, and does not ask servers",
-            where=resolved.where("server"),
-            fix="leave --engine distilabel out",
-        )
     if resolved["engine"] == "distilabel" and resolved["truncated"] == "retry":
         raise RecipeError(
             "a distilabel pipeline does not draw again what was cut off",
