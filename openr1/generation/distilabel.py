@@ -178,7 +178,9 @@ class OpenR1LLM(LLM):
 
     def _draw(self, requests: Sequence[Request], params: SamplingParams) -> dict[Place, dict[str, Any]]:
         """Samples by row and index; where a batch fails, its requests are tried one by one."""
-        ledger = self._ledger = self._ledger or Ledger(Path(self.ledger))
+        if self._ledger is None:
+            self._ledger = Ledger(Path(self.ledger))
+        ledger = self._ledger
         try:
             for drawn in stream(self._sampler, requests, params, ledger, Tally()):
                 for _, _, outcome in drawn:

@@ -142,9 +142,8 @@ def _through_distilabel(
     )
     by_request = {(s["row"], s["index"]): s for s in drawn}
     quarantine, lost = quarantine_of(child), 0
-    for request in (
-        Request(n, i, tuple(m)) for n, m in enumerate(sent) for i in range(values["num_generations"])
-    ):
+    count = values["num_generations"]
+    for request in (Request(n, i, tuple(m)) for n, m in enumerate(sent) for i in range(count)):
         if (request.row, request.index) not in by_request:
             lost += 1
             said = Failure("distilabel", "the pipeline gave nothing; the log says why", 1, model)
