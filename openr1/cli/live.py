@@ -105,6 +105,7 @@ class Live:
         self.pace = event["step_seconds"]
 
     def _on_start(self, event: dict[str, Any]) -> None:
+        self._say()
         self.total, self.unit = int(event["total"]), event["unit"]
         self.clock = Clock(int(event["done"]), self.pace)
         self.health = _health(self.stage, self.total)

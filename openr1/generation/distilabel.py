@@ -8,31 +8,43 @@
         generation_kwargs={"temperature": 0.6, "max_new_tokens": 8192},
     )
 
-What it does that distilabel's own classes do not: every sample is in the ledger as soon as its batch is
-drawn, so that a pipeline that was interrupted goes on with what is missing (run it with `use_cache=False`:
-distilabel's own cache hangs after an interruption, distilabel#1065); a prompt that fails is one None, not a
-batch of them; finish reasons and whether the reasoning is complete are in `distilabel_metadata`; tokens are
-each sample's own.
+It draws with vLLM or transformers in the process of the step, or from running servers (`server=[URL, …]`).
+What it does that distilabel's own classes do not: every sample is in the ledger as soon as it is drawn, so
+that a pipeline that was interrupted goes on with what is missing (run it with `use_cache=False`: distilabel's
+own cache hangs after an interruption, distilabel#1065); a prompt that fails is one None, not a batch of them;
+finish reasons and whether the reasoning is complete are in `distilabel_metadata`; tokens are each sample's
+own. One replica is enough, and a ledger is for one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from distilabel.models.llms.base import LLM
 from distilabel.models.llms.utils import prepare_output
 from pydantic import Field, PrivateAttr, validate_call
 
 from openr1.errors import ComponentFailed, OpenR1Error
+from openr1.generation.loop import sample_of
 from openr1.generation.reasoning import is_complete, restored
-from openr1.sampling.requests import Request, SamplingParams
+from openr1.sampling.backend import Engine, Sampler
+from openr1.sampling.draw import Tally, stream
+from openr1.sampling.ledger import Ledger
+from openr1.sampling.requests import Failure, Request, SamplingParams
 
 Place = tuple[int, int]
+OF_VLLM = {
+    "tensor_parallel_size": "tensor_parallel",
+    "max_model_len": "max_model_length",
+    "gpu_memory_utilization": "gpu_memory_utilization",
+}
+"""vLLM's names, as distilabel's `extra_kwargs` has them, and ours."""
 
 
 class OpenR1LLM(LLM):
@@ -43,17 +55,23 @@ class OpenR1LLM(LLM):
         revision: branch, tag or commit of a hub model.
         dtype: number format of the weights.
         trust_remote_code: run code that the repository brings.
-        batch_size: completions side by side; chosen from the machine when not given.
+        backend: "vllm", "transformers", or "auto": vLLM where a GPU and vLLM are there.
+        server: addresses of running OpenAI-compatible servers, which draw instead; `model` is the name they
+            know, or "" for the one they have.
+        batch_size: completions side by side (at each server); chosen from the machine when not given.
         seed: seed of the sampling.
         ledger: file of finished samples; one pipeline, one file.
         tokenizer: as in distilabel's vLLM class; only the model's own is known.
-        extra_kwargs: as in distilabel's vLLM class, whose engine takes them; transformers takes none.
+        extra_kwargs: as in distilabel's vLLM class: tensor_parallel_size, max_model_len,
+            gpu_memory_utilization. What the backend does not know is named in the log.
     """
 
     model: str
     revision: str | None = None
     dtype: str = "auto"
     trust_remote_code: bool = False
+    backend: Literal["auto", "vllm", "transformers"] = "auto"
+    server: list[str] = Field(default_factory=list)
     batch_size: int | None = None
     seed: int = 42
     ledger: str = "runs/distilabel/ledger.jsonl"
@@ -61,34 +79,56 @@ class OpenR1LLM(LLM):
     extra_kwargs: dict[str, Any] = Field(default_factory=dict)
 
     _sampler: Any = PrivateAttr(None)
+    _ledger: Ledger | None = PrivateAttr(None)
     _seen: Counter[str] = PrivateAttr(default_factory=Counter)
 
     @property
     def model_name(self) -> str:
-        return self.model
+        return self.model or "served"
 
     def load(self) -> None:
-        """Load the model; distilabel calls this in the process of the step."""
+        """Load the model, or ask the servers; distilabel calls this in the process of the step."""
         super().load()
-        from openr1.data.model_source import model_files
-        from openr1.sampling.transformers_backend import TransformersSampler
-
         if self.tokenizer not in (None, self.model):
             self._logger.warning(f"tokenizer={self.tokenizer} is not used: the model's own is")
-        if self.extra_kwargs:
-            self._logger.warning(f"not used by this backend: {', '.join(self.extra_kwargs)}")
-        self._sampler = TransformersSampler(
+        self._sampler = self._open()
+
+    def unload(self) -> None:
+        """Let the model go."""
+        if self._sampler is not None:
+            self._sampler.close()
+        if self._ledger is not None:
+            self._ledger.close()
+        self._sampler = self._ledger = None
+        super().unload()
+
+    def _open(self) -> Sampler:
+        if self.server:
+            from openr1.sampling.server_backend import ServerSampler
+
+            self._say_unused(self.extra_kwargs)
+            return ServerSampler(self.server, self.model or None, per_server=self.batch_size)
+        from openr1.data.model_source import model_files
+
+        backend = self.backend if self.backend != "auto" else _backend_here()
+        known = {OF_VLLM[key]: self.extra_kwargs[key] for key in OF_VLLM if key in self.extra_kwargs}
+        known = known if backend == "vllm" else {}
+        self._say_unused([key for key in self.extra_kwargs if OF_VLLM.get(key) not in known])
+        return Engine(
+            backend,
             model_files(self.model, self.seed, Path(self.ledger).parent),
             dtype=self.dtype,
             revision=self.revision,
             trust_remote_code=self.trust_remote_code,
             batch_size=self.batch_size,
-        )
+            seed=self.seed,
+            **known,
+        ).open()
 
-    def unload(self) -> None:
-        """Let the model go."""
-        self._sampler = None
-        super().unload()
+    def _say_unused(self, names: Iterable[str]) -> None:
+        unused = ", ".join(names)
+        if unused:
+            self._logger.warning(f"not used by this backend: {unused}")
 
     @validate_call
     def generate(
@@ -138,28 +178,30 @@ class OpenR1LLM(LLM):
 
     def _draw(self, requests: Sequence[Request], params: SamplingParams) -> dict[Place, dict[str, Any]]:
         """Samples by row and index; where a batch fails, its requests are tried one by one."""
-        from openr1.sampling.draw import draw
-        from openr1.sampling.ledger import Ledger
-
+        if self._ledger is None:
+            self._ledger = Ledger(Path(self.ledger))
+        ledger = self._ledger
         try:
-            ledger = Ledger(Path(self.ledger))
-            drawn = draw(self._sampler, requests, params, ledger, on_batch=lambda *progress: None)
+            for drawn in stream(self._sampler, requests, params, ledger, Tally()):
+                for _, _, outcome in drawn:
+                    if isinstance(outcome, Failure):
+                        self._logger.warning(f"a sample failed: {outcome.kind}: {outcome.reason}")
         except OpenR1Error:
             raise
         except Exception as error:
             if len(requests) == 1:
                 self._logger.warning(f"a sample failed: {type(error).__name__}: {error}")
                 return {}
-            found: dict[Place, dict[str, Any]] = {}
             for request in requests:
-                found |= self._draw([request], params)
-            return found
-        return {(row["row"], row["index"]): row for row in drawn.rows}
+                self._draw([request], params)
+        ways = [params]
+        found = ((r, sample_of(r, ledger, self._sampler.fingerprint, ways)) for r in requests)
+        return {(request.row, request.index): row for request, row in found if row}
 
     def _output(self, samples: Sequence[dict[str, Any] | None], group: Sequence[Request]) -> Any:
         """What distilabel expects of one conversation."""
-        prompt = self._sampler.prompt_text(group[0].messages)
-        length = len(self._sampler.tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        told = next((s["prompt_tokens"] for s in samples if s and s.get("prompt_tokens")), None)
+        length = told if told is not None else next(iter(self._sampler.prompt_lengths(group[:1])), 0)
         texts = [restored(s["text"], s["think_prefilled"]) if s else None for s in samples]
         output: Any = prepare_output(
             texts,
@@ -172,6 +214,12 @@ class OpenR1LLM(LLM):
             is_complete(text or "", reason) for text, reason in zip(texts, reasons, strict=True)
         ]
         return output
+
+
+def _backend_here() -> str:
+    import torch
+
+    return "vllm" if torch.cuda.is_available() and importlib.util.find_spec("vllm") else "transformers"
 
 
 def _number(text: str) -> int:

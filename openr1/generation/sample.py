@@ -21,7 +21,7 @@ from openr1.sampling.backend import Sampler
 from openr1.sampling.draw import PROBE_ROWS, choose_threads
 from openr1.sampling.opening import open_sampler
 from openr1.sampling.quarantine import in_words
-from openr1.sampling.requests import Request, SamplingParams
+from openr1.sampling.requests import Failure, Request, SamplingParams
 from openr1.sampling.transformers_backend import TransformersSampler
 from openr1.sampling.weights import model_fingerprint
 
@@ -115,9 +115,13 @@ def _through_distilabel(
     values = child.values
     limit = values["max_new_tokens"]
     params = SamplingParams(values["temperature"], values["top_p"], values["top_k"], limit, values["seed"])
-    model = model_files(child.config["plan"]["model"], values["seed"], child.run.path)
+    model = values["model_name_or_path"] or ""
+    if not values["server"]:
+        model = model_files(child.config["plan"]["model"], values["seed"], child.run.path)
     llm = OpenR1LLM(
         model=model,
+        server=values["server"],
+        backend=values.get("backend", "auto"),
         revision=values["model_revision"],
         dtype=values["dtype"],
         trust_remote_code=values["trust_remote_code"],
@@ -139,11 +143,19 @@ def _through_distilabel(
         batch_size=values["batch_size"] or DISTILABEL_BATCH,
         cache=child.run.path / "distilabel",
     )
-    lost = len(sent) * values["num_generations"] - len(drawn)
+    by_request = {(s["row"], s["index"]): s for s in drawn}
+    quarantine, lost = quarantine_of(child), 0
+    count = values["num_generations"]
+    for request in (Request(n, i, tuple(m)) for n, m in enumerate(sent) for i in range(count)):
+        if (request.row, request.index) not in by_request:
+            lost += 1
+            said = Failure("distilabel", "the pipeline gave nothing; the log says why", 1, model)
+            quarantine.add(request, request.key(model, params.text()), said)
+    quarantine.settle()
     if lost:
         child.events.send("notice", text=f"{lost:,} samples failed; the log says why")
-    by_request = {(s["row"], s["index"]): s for s in drawn}
-    facts = _facts(values, source, template, model_fingerprint(model), params)
+    name = f"server:{model}" if values["server"] else model_fingerprint(model)
+    facts = _facts(values, source, template, name, params)
     drawn_of = [
         [by_request[n, i] for i in range(values["num_generations"]) if (n, i) in by_request]
         for n in range(len(sent))

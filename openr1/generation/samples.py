@@ -29,7 +29,7 @@ OURS = (
     "is_reasoning_complete",
     "api_metadata",
 )
-METADATA = ("prompt_tokens", "latency_s", "server", "request_id", "seed")
+METADATA = ("prompt_tokens", "latency_s", "server", "request_id", "seed", "limit")
 
 
 @dataclass(frozen=True)

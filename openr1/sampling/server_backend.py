@@ -204,7 +204,8 @@ class ServerSampler:
             else:
                 listed.append(found)
         if not listed:
-            raise absent[0]
+            first = absent[0]
+            raise EnvironmentProblem(first.what, where=first.where, fix=first.fix) from first
         for problem in absent:
             logger.warning(f"{problem.where}: {problem.what}; the others are asked until it does")
         return listed

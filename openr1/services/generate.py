@@ -94,18 +94,15 @@ def prepare(asked: Asked) -> Prepared:
         run = locate_run(recipe, resolved, asked)
         to_come = asked.dry_run and bool(resolved.parents)
         prepared = prepare_generate(resolved, run, machine, asked, to_come=to_come)
-    return replace(prepared, notices=(*said, *prepared.notices))
+    # Samples that failed are not done: the same command tries them again.
+    finished = (prepared.run.manifest or {}) if prepared.run.state == "finished" else {}
+    again = bool((finished.get("result") or {}).get("failed")) and not resolved["from_run"]
+    return replace(prepared, notices=(*said, *prepared.notices), again=again)
 
 
 def run(asked: Asked, listen: Listener) -> Outcome:
     """Generate, or continue, or show what has finished."""
-    prepared = prepare(asked)
-    found = (prepared.run.manifest or {}).get("result") or {}
-    # Samples that failed are not done: they are tried again.
-    again = (
-        prepared.run.state == "finished" and bool(found.get("failed")) and not prepared.plan.get("samples")
-    )
-    return execute(prepared, listen, again=again)
+    return execute(prepare(asked), listen)
 
 
 def without_upstreams_own(asked: Asked) -> tuple[Asked, list[str]]:
@@ -241,17 +238,11 @@ def _check_values(resolved: Resolved) -> list[str]:
                 "the prompt template holds a backspace: `\\b` of a \\boxed in a string that is not raw; "
                 "write it in single quotes or in a file"
             )
-    if resolved["engine"] == "distilabel" and resolved["server"]:
+    if resolved["engine"] == "distilabel" and resolved["backend"] == "server":
         raise RecipeError(
-            "a distilabel pipeline loads its model here, and does not ask servers",
-            where=resolved.where("server"),
-            fix="leave --engine distilabel out",
-        )
-    if resolved["engine"] == "distilabel" and resolved["backend"] not in ("auto", "transformers"):
-        raise RecipeError(
-            "a distilabel pipeline samples with transformers",
+            "a distilabel pipeline asks servers that run already, and starts none",
             where=resolved.where("backend"),
-            fix="leave --backend or --engine distilabel out",
+            fix="name them with --server, or leave --backend or --engine distilabel out",
         )
     if resolved["engine"] == "distilabel" and resolved["truncated"] == "retry":
         raise RecipeError(

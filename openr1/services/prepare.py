@@ -54,6 +54,8 @@ class Prepared:
     nodes: Nodes = field(default_factory=Nodes)
     rehearse: bool | None = None
     """Never before the run (False), or where it is predicted to be long (None)."""
+    again: bool = False
+    """A finished run, gone through once more for what it had to leave out."""
 
     def as_dict(self) -> dict[str, Any]:
         """The dry run as JSON."""

@@ -49,17 +49,14 @@ class Outcome:
         }
 
 
-def execute(prepared: Prepared, listen: Listener, *, again: bool = False) -> Outcome:
+def execute(prepared: Prepared, listen: Listener) -> Outcome:
     """Run a prepared section to its end, or show the result of one that has finished.
-
-    Args:
-        again: go through a finished one once more, for what it had to leave out.
 
     Raises:
         OpenR1Error: whatever ended it; the run's manifest says how it stands.
     """
     run, resolved = prepared.run, prepared.resolved
-    state = "interrupted" if again else run.state
+    state = "interrupted" if prepared.again else run.state
     if state != "finished":
         check_launchable(prepared)
     if state == "finished":

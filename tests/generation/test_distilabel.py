@@ -14,7 +14,10 @@ from distilabel.models.llms import LLM
 from openr1.generation.distilabel import OpenR1LLM
 from openr1.sampling.requests import Completion, SamplingParams, Unit
 from tests.conftest import Cli, only_run, rows_of
+from tests.sampling.fake_server import serving
+from tests.sampling.test_backends import model, needs_vllm, served
 
+__all__ = ["model"]  # a fixture
 MODEL = "builtin:tiny-qwen2?layers=1&hidden=64"
 
 # The pipeline of open-r1's README. Changed: the LLM's class with its ledger, dataset, model and sizes.
@@ -54,6 +57,13 @@ if __name__ == "__main__":
 '''
 
 
+def from_servers(url: str) -> str:
+    """The same pipeline, drawing from a running server."""
+    return SEEDS_PIPELINE.replace("model=model_id,\n", f"model='', server=['{url}'],\n").replace(
+        "tokenizer=model_id,", ""
+    )
+
+
 def run_seeds_pipeline(cli: Cli) -> list[dict[str, Any]]:
     done = subprocess.run(
         [sys.executable, "pipeline.py"],
@@ -86,6 +96,53 @@ def test_the_seeds_pipeline_with_one_class_changed_and_continued(cli: Cli) -> No
     assert ledger.read_text() == whole
 
 
+def test_the_seeds_pipeline_against_a_server_that_fails_on_one_prompt(cli: Cli) -> None:
+    """One prompt is refused: four None of sixteen, where distilabel's own client gives a batch of None."""
+    cli.env["HOME"] = str(cli.folder)
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        if "3+3" in body["messages"][-1]["content"]:
+            return {"status": 400, "body": "not allowed"}
+        return {"text": "4", "reasoning": "two and two", "tokens": 7, "finish": "stop"}
+
+    with serving(answer) as server:
+        cli.write("pipeline.py", from_servers(server.url))
+        rows = run_seeds_pipeline(cli)
+        asked = len(server.asked)
+        assert run_seeds_pipeline(cli) == rows
+        assert len(server.asked) == asked + 4  # what failed is tried again, the rest is in the ledger
+    assert sum(row["generation"] is None for row in rows) == 4
+    good = rows[0]["distilabel_metadata"]["statistics_text_generation_0"]
+    assert rows[0]["generation"] == "<think>\ntwo and two\n</think>\n4"
+    assert good["output_tokens"] == 7 and good["finish_reason"] == "stop" and good["is_reasoning_complete"]
+
+
+@needs_vllm
+@pytest.mark.slow
+def test_the_seeds_pipeline_in_process_with_vllm(cli: Cli) -> None:
+    """What distilabel's own class cannot do with this vLLM; stopped and continued."""
+    cli.env |= {"HOME": str(cli.folder), "VLLM_CPU_KVCACHE_SPACE": "1"}
+    text = SEEDS_PIPELINE.replace('"max_model_len": 8192', '"max_model_len": 256')
+    cli.write("pipeline.py", text.replace("model=model_id,\n", 'model=model_id, backend="vllm",\n', 1))
+    rows = run_seeds_pipeline(cli)
+    assert len(rows) == 16 and all(row["generation"] for row in rows)
+    assert len(rows_of(cli.folder / "traces" / "ledger.jsonl")) == 16
+    assert run_seeds_pipeline(cli) == rows
+
+
+@needs_vllm
+@pytest.mark.slow
+def test_the_seeds_pipeline_against_a_served_vllm(cli: Cli, model: str) -> None:
+    cli.env["HOME"] = str(cli.folder)
+    with served(model) as port:
+        cli.write("pipeline.py", from_servers(f"http://127.0.0.1:{port}"))
+        rows = run_seeds_pipeline(cli)
+        assert run_seeds_pipeline(cli) == rows
+    assert len(rows) == 16 and all(row["generation"] is not None for row in rows)
+    statistics = rows[0]["distilabel_metadata"]["statistics_text_generation_0"]
+    assert statistics["output_tokens"] >= 1 and statistics["input_tokens"] > 10
+
+
 class Sampler:
     """A backend that fails on some prompts, and counts what it is asked."""
 
@@ -93,10 +150,11 @@ class Sampler:
 
     def __init__(self) -> None:
         self.asked = 0
-        self.tokenizer = lambda text, **more: {"input_ids": text.split()}
 
-    def prompt_text(self, messages: Any) -> str:
-        return str(messages[0]["content"])
+    def prompt_lengths(self, requests: Any) -> list[int]:
+        return [len(r.messages[0]["content"].split()) for r in requests]
+
+    def close(self) -> None: ...
 
     def run(
         self, units: Iterable[Unit | None], params: SamplingParams

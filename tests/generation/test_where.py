@@ -73,7 +73,7 @@ def test_ray_joins_the_nodes_where_it_is_asked_for(cli: Cli) -> None:
         (("generate", *TINY, "--simulate", "cpu", "--nodes", 2), 3, ("on one node", "--backend server")),
         (("generate", *TINY, "--simulate", "cpu", "--tensor_parallel", 2), 3, ("needs GPUs",)),
         (("generate", *TINY, "--backend", "vllm", "--server", "http://a:1"), 3, ("servers are named",)),
-        (("generate", *TINY, "--engine", "distilabel", "--backend", "vllm"), 3, ("with transformers",)),
+        (("generate", *TINY, "--engine", "distilabel", "--backend", "server"), 3, ("starts none",)),
         ((*R1, "--simulate", "8xH100", "--tensor_parallel", 16), 5, ("a node has 8",)),
         (("generate", *TINY, "--nodes", 2), 2, ("--nodes needs --master",)),
     ],

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -179,6 +181,22 @@ def test_two_vllm_engines_draw_what_one_does(model: str) -> None:
 @needs_vllm
 @pytest.mark.slow
 def test_a_served_vllm_gives_the_same_greedy_answers(model: str) -> None:
+    with served(model) as port:
+        sampler = ServerSampler([f"127.0.0.1:{port}"], "tiny")
+        try:
+            assert sampler.context == 128
+            alone = Engine("transformers", model, dtype="float32").open()
+            assert sampler.prompt_lengths(requests()[:3]) == alone.prompt_lengths(requests()[:3])
+            # The server holds back bytes that make no whole character, as random weights write them.
+            assert whole_characters(drawn(sampler, GREEDY)) == whole_characters(drawn(alone, GREEDY))
+            assert drawn(sampler, WARM) == drawn(sampler, WARM)
+        finally:
+            sampler.close()
+
+
+@contextmanager
+def served(model: str) -> Iterator[int]:
+    """vLLM's own server for a model, as `tiny`; its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -204,16 +222,7 @@ def test_a_served_vllm_gives_the_same_greedy_answers(model: str) -> None:
     server = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(f"http://127.0.0.1:{port}/v1/models", server)
-        sampler = ServerSampler([f"127.0.0.1:{port}"], "tiny")
-        try:
-            assert sampler.context == 128
-            alone = Engine("transformers", model, dtype="float32").open()
-            assert sampler.prompt_lengths(requests()[:3]) == alone.prompt_lengths(requests()[:3])
-            # The server holds back bytes that make no whole character, as random weights write them.
-            assert whole_characters(drawn(sampler, GREEDY)) == whole_characters(drawn(alone, GREEDY))
-            assert drawn(sampler, WARM) == drawn(sampler, WARM)
-        finally:
-            sampler.close()
+        yield port
     finally:
         server.terminate()
         server.wait(timeout=60)

@@ -158,6 +158,10 @@ def test_a_server_that_is_absent_at_the_start_is_taken_in_later(
     assert "the others are asked until it does" in caplog.text
 
 
+SGLANG = (
+    "Requested token count exceeds the model's maximum context length of 4096 tokens. You requested a total "
+    "of 5000 tokens: 1000 tokens from the input messages and 4000 tokens for the completion."
+)
 MAXIMUM = "This model's maximum context length is 4096 tokens"
 
 
@@ -170,14 +174,7 @@ MAXIMUM = "This model's maximum context length is 4096 tokens"
         ),
         (f"{MAXIMUM} and your request has 4000 input tokens (200 > 4096 - 4000)", 96),
         (f"{MAXIMUM}. However, your prompt contains at least 4097 input tokens, which exceeds this", -1),
-        (
-            (
-                "Requested token count exceeds the model's maximum context length of 4096 tokens. "
-                "You requested a total of 5000 tokens: 1000 tokens from the input messages "
-                "and 4000 for the completion."
-            ),
-            3096,
-        ),
+        (SGLANG, 3096),
         ("max_tokens=9000 cannot be greater than max_model_len=4096. Please request fewer.", None),
     ],
 )
