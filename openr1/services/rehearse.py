@@ -3,6 +3,9 @@
 Two launches in a folder of their own. The first makes three optimizer steps on the longest rows (GRPO: every
 completion at full length, weight sync, rewards), saves a checkpoint and evaluates one batch; the second reads
 it and makes a fourth step. What they needed is set against the plan. The run itself is not touched.
+
+Of several nodes each gives the same command: their ranks measure together, every node hears the same figures,
+and so comes to the same verdict.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 STEPS = 3  # the first is left out of the step time; the difference of the others is its error
 LEAST_ERROR = 0.1  # two steps that happen to take as long do not make the prediction exact
+NOT_REHEARSED = "a run whose vLLM has a node of its own is not rehearsed"
 # The plan's phase that a measured one belongs to, where their names differ.
 PLANNED_AS = {"optimizer": "update", "rewards": "rollout"}
 
@@ -121,27 +125,28 @@ def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:
     """Rehearse a prepared training section.
 
     Raises:
-        UsageError: a run of several nodes.
+        UsageError: a node of its own for vLLM, which takes no part in the verdict.
         OutOfMemory: it does not hold; with the edits that would help.
         OpenR1Error: whatever else would have ended the run.
     """
-    if prepared.nodes.count > 1:
+    if prepared.plan.get("vllm_nodes"):
         raise UsageError(
-            "a run of several nodes is not rehearsed",
+            NOT_REHEARSED,
             where="--rehearse with --nodes",
-            fix="rehearse one node's part: the same command without --nodes, --node-rank and --master",
+            fix="rehearse it with vLLM beside the training: the same command with --vllm_mode colocate",
         )
     place = prepared.run.path.parent / f".rehearsal-{prepared.run.path.name}"
-    shutil.rmtree(place, ignore_errors=True)  # of a rehearsal that was killed
+    node = prepared.nodes.rank
+    own = place.with_name(f"{place.name}-node-{node}") if node else place
+    shutil.rmtree(own, ignore_errors=True)  # of a rehearsal that was killed
     start = time.monotonic()
     try:
-        first = _part(prepared, place, STEPS, listen)
-        size = _size(place / "checkpoints" / f"checkpoint-{STEPS}")
-        second = _part(prepared, place, STEPS + 1, listen)
+        first = _part(prepared, place, own, STEPS, listen)
+        second = _part(prepared, place, own, STEPS + 1, listen)
     except OutOfMemory as error:
         raise advise(error, prepared) from error
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(own, ignore_errors=True)
     plan, values = prepared.plan, prepared.resolved.values
     predicted = {name: sum(terms.values()) for name, terms in (plan.get("memory") or {}).items()}
     steps = steps_of(prepared.resolved.stage, values, int(first["rows"]), plan)
@@ -155,9 +160,9 @@ def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:
         predicted_step_seconds=(plan.get("step_seconds") or {}).get("value"),
         steps=steps,
         saves=_saves(values, steps),
-        checkpoint_bytes=size,
+        checkpoint_bytes=int(first["checkpoint_bytes"]),
         checkpoints_kept=checkpoints_kept(values),
-        disk_free_bytes=shutil.disk_usage(_there(prepared.run.path)).free,
+        disk_free_bytes=int(first["disk_free_bytes"]),
         temperatures_c=_temperatures(),
         seconds=round(time.monotonic() - start, 1),
     )
@@ -192,14 +197,14 @@ def _saves(values: Mapping[str, Any], steps: int | None) -> int:
     return int(1 / every) if 0 < every < 1 else int(steps // max(1, every))
 
 
-def _part(prepared: Prepared, place: Path, steps: int, listen: Listener) -> dict[str, Any]:
-    """One launch, up to `steps`."""
-    run = RunFolder(place)
-    attempt = run.next_attempt()
+def _part(prepared: Prepared, place: Path, own: Path, steps: int, listen: Listener) -> dict[str, Any]:
+    """One launch, up to `steps`; a node's own folder holds its logs."""
+    run, attempt = RunFolder(place), RunFolder(own).next_attempt()
     resolved = worst_case(prepared.resolved, steps)
     rows = 2 * int((prepared.plan.get("global_batch_size") or {}).get("value") or 8) * (STEPS + 1)
     plan = {**prepared.plan, "rehearsal": {"rows": rows, "eval_rows": _eval_rows(prepared)}}
-    resolved_file.write(run.resolved, resolved, plan)
+    if prepared.nodes.rank == 0:  # the other nodes' ranks hear it from the first
+        resolved_file.write(run.resolved, resolved, plan)
     child = command.local(resolved.stage, place, resolved.values.get("threads"))
     part = replace(prepared, resolved=resolved, run=run, plan=plan, command=child)
     listen({"event": "phase", "name": f"rehearsal, {'first' if steps == STEPS else 'second'} part"})
@@ -242,15 +247,6 @@ def worst_case(resolved: Resolved, steps: int) -> Resolved:
 
 def _evaluates(values: Mapping[str, Any]) -> bool:
     return str(values.get("eval_strategy") or "no") != "no" or bool(values.get("do_eval"))
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _there(path: Path) -> Path:
-    """The path, or the nearest folder above it that exists."""
-    return next(folder for folder in (path, *path.resolve().parents) if folder.exists())
 
 
 def _temperatures() -> tuple[int, ...]:

@@ -106,7 +106,10 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
 
 def help_first_node(prepared: Prepared, listen: Listener) -> Outcome:
     """This node's ranks of a run whose folder the first node keeps."""
-    listen({"event": "section", "prepared": prepared, "state": prepared.run.state})
+    state = prepared.run.state
+    listen({"event": "section", "prepared": prepared, "state": state})
+    if state in (None, "created") and prepared.rehearse is None:
+        _rehearse_if_long(prepared, listen)
     start = time.time()
     result = launch(prepared, prepared.run.next_attempt(prepared.nodes.rank), listen)
     return Outcome(prepared, result, time.time() - start)
@@ -125,7 +128,8 @@ def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:
         raise UsageError("only training is rehearsed", where="--rehearse", fix="leave it out")
     check_launchable(prepared)
     found = room.rehearse(prepared, listen)
-    _learn(prepared, {"peak_bytes": found.peak_bytes, "step_seconds": found.step_seconds})
+    if prepared.nodes.rank == 0:
+        _learn(prepared, {"peak_bytes": found.peak_bytes, "step_seconds": found.step_seconds})
     return found
 
 
@@ -147,10 +151,12 @@ def _rehearse_if_long(prepared: Prepared, listen: Listener) -> Rehearsal | None:
     """
     from openr1.services import rehearse as room
 
-    if prepared.resolved.stage not in TRAINING_STAGES or prepared.nodes.count > 1:
+    if prepared.resolved.stage not in TRAINING_STAGES:
         return None
     found = None
-    if room.is_long(prepared):
+    if room.is_long(prepared) and prepared.plan.get("vllm_nodes"):
+        listen({"event": "notice", "text": room.NOT_REHEARSED})
+    elif room.is_long(prepared):
         listen({"event": "notice", "text": "a long run: rehearsing it first (--no-rehearse leaves it out)"})
         found = rehearse(prepared, listen)
         if found.problem:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from openr1.errors import ComponentFailed, EnvironmentProblem, OpenR1Error
+from openr1.errors import ComponentFailed, EnvironmentProblem, OpenR1Error, from_dict
 from openr1.runs.child import Child
 
 T = TypeVar("T")
@@ -38,13 +38,9 @@ def join(child: Child) -> None:
     seconds = int(os.environ.get("OPENR1_MEETING_SECONDS", MEETING_SECONDS))
     store = _store(child, seconds)
     if child.first:
-        store.set("world", str(child.ranks))
-    elif (world := int(store.get("world"))) != child.ranks:
-        raise EnvironmentProblem(
-            f"this node counts {child.ranks} ranks in all, the first one {world}",
-            where=f"node {child.node}",
-            fix="start the same command on every node; with unequal nodes say --gpus N",
-        )
+        store.set("run", json.dumps([child.run.path.name, child.ranks]))
+    else:
+        _check_same_run(child, store)
     store.set(f"here/{child.rank}", str(child.node))
     _wait_for_all(child, store, seconds)
     # gloo beside NCCL: what is agreed upon between steps never waits for a card.
@@ -85,10 +81,33 @@ def _store(child: Child, seconds: int) -> Any:
         ) from error
 
 
+def _check_same_run(child: Child, store: Any) -> None:
+    """Whether this rank was started for what the first one runs; what is not so is the first one's end too."""
+    name, ranks = json.loads(store.get("run"))
+    problem = None
+    if name != child.run.path.name:  # a rehearsal has a folder of its own
+        problem = EnvironmentProblem(
+            f"node {child.node} was started for {child.run.path.name}, the first one for {name}",
+            where=f"node {child.node}",
+            fix="give the same command on every node; --rehearse or --no-rehearse too",
+        )
+    elif ranks != child.ranks:
+        problem = EnvironmentProblem(
+            f"node {child.node} counts {child.ranks} ranks in all, the first one {ranks}",
+            where=f"node {child.node}",
+            fix="start the same command on every node; with unequal nodes say --gpus N",
+        )
+    if problem is not None:
+        store.set("refused", json.dumps(problem.as_dict()))
+        raise problem
+
+
 def _wait_for_all(child: Child, store: Any, seconds: int) -> None:
     """Until every rank has said that it is here; the missing ones are named."""
     end = time.monotonic() + seconds
     while True:
+        if store.check(["refused"]):
+            raise from_dict(json.loads(store.get("refused")))
         missing = [r for r in range(child.ranks) if not store.check([f"here/{r}"])]
         if not missing:
             return
@@ -148,6 +167,15 @@ def from_first(child: Child, make: Callable[[], T]) -> T:
         raise ComponentFailed("another process of this run failed: the first rank")
     value: T = heard["value"]
     return value
+
+
+def from_all(child: Child, value: T) -> list[T]:
+    """Every rank's value, by rank. Every rank must ask."""
+    if child.ranks == 1:
+        return [value]
+    found: list[Any] = [None] * child.ranks
+    dist.all_gather_object(found, value)
+    return found
 
 
 def any_of(child: Child, flag: bool) -> bool:

@@ -89,7 +89,7 @@ def train(child: Child) -> dict[str, Any]:
     trainer.add_callback(reporter.telemetry)
     meter = None
     if "rehearsal" in child.config["plan"]:
-        from openr1.training.phases import PhaseMeter
+        from openr1.training.phases import PhaseMeter, measured_by_all
 
         meter = PhaseMeter(outside_torch(child.config["plan"].get("memory")))
         meter.watch(trainer)
@@ -118,15 +118,14 @@ def train(child: Child) -> dict[str, Any]:
     _save_final(child, trainer)
     if revisions is not None:
         trainer.create_model_card(model_name=values["hub_model_id"].rpartition("/")[2])
+    measured = reporter.measured()
+    if meter is not None:
+        measured = measured_by_all(child, meter, reporter.step_seconds, measured["peak_bytes"])
     trainer.end()
     leave(child)
     if revisions is not None:  # the other ranks need not wait for it
         revisions.finish(trainer.push_in_progress, child.run.checkpoints / "README.md")
-    result = _result(trainer, facts) | reporter.measured()
-    if meter is not None:
-        result |= {"phases": meter.result(), "steps_seconds": reporter.step_seconds}
-        result["peak_bytes"] = max(result["peak_bytes"], meter.highest)
-    return result
+    return _result(trainer, facts) | measured
 
 
 def _score_tasks(child: Child, trainer: Any, reporter: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from openr1.errors import OutOfMemory
+from openr1.launch.command import free_port
 from openr1.planning.run_time import run_time, steps_of
 from openr1.services.out_of_memory import lighter
 from openr1.services.rehearse import Rehearsal
@@ -176,3 +177,32 @@ def test_out_of_memory_names_the_rank_and_the_edits(cli: Cli, tiny: str) -> None
     assert "rank 1: out of memory: no more" in done.err
     assert "rank-1.log" in done.err
     assert "--per_device_train_batch_size 2 --gradient_accumulation_steps 2" in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["ddp", "zero3"])
+def test_two_nodes_rehearse_together(cli: Cli, tiny: str, sharding: str) -> None:
+    words = ("sft", tiny, *START, "--sharding", sharding, "--nodes", 2)
+    words = (*words, "--master", f"localhost:{free_port()}", "--rehearse", "--json")
+    other = cli.start(*words, "--node-rank", 1)
+    found = cli(*words).json
+    out, err = other.communicate(timeout=300)
+    assert other.returncode == 0, err
+    theirs = json.loads(out)
+    assert found["go"] is True and found["phases"]["save"]["peak_bytes"] > 50 * 2**20
+    for own in ("seconds", "temperatures_c"):  # of this node's clock and cards
+        found.pop(own), theirs.pop(own)
+    assert theirs == found
+    assert found["checkpoint_bytes"] > 100_000
+    assert contents(cli.folder / "runs") == {}
+
+
+@pytest.mark.slow
+def test_a_node_that_does_not_rehearse_with_the_first(cli: Cli, tiny: str) -> None:
+    words = ("sft", tiny, *START, "--nodes", 2, "--master", f"localhost:{free_port()}")
+    other = cli.start(*words, "--node-rank", 1)
+    done = cli(*words, "--rehearse", code=5)
+    _, err = other.communicate(timeout=300)
+    assert other.returncode == 5
+    for said in (done.err, err):
+        assert "--rehearse or --no-rehearse" in " ".join(said.split()), said
