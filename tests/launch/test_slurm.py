@@ -240,6 +240,16 @@ def test_grpo_stops_before_its_time_limit_and_goes_on(cli: Cli, tiny: str, slurm
 
 @pytest.mark.slow
 @pytest.mark.skipif(REASON is not None, reason=str(REASON))
+def test_a_job_of_two_nodes_rehearses(cli: Cli, tiny: str, slurm: Cluster) -> None:
+    number, output = submitted(cli, slurm, "grpo", tiny, *START, "--nodes", 2, "--rehearse")
+    said = finished(cli, slurm, number, output)
+    assert said.count("go (rehearsed in") == 2, "both nodes come to one verdict"
+    assert "optimizer" in said and "rollout" in said
+    assert not list(cli.folder.glob("runs/*/metrics.jsonl")), "the run itself has not begun"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(REASON is not None, reason=str(REASON))
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
 def test_grpo_gives_vllm_the_second_node(cli: Cli, tiny: str, slurm: Cluster) -> None:
     words = ("grpo", tiny, *START, "--nodes", 2, "--use_vllm", "true", "--vllm_mode", "server")
