@@ -97,6 +97,23 @@ def test_nothing_is_said_to_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert live.progress is None
 
 
+def test_the_first_estimate_is_the_rehearsals(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = SimpleNamespace(t=0.0)
+    monkeypatch.setattr(time, "monotonic", lambda: now.t)
+    events = [
+        {"event": "pace", "step_seconds": 60.0},
+        {"event": "start", "total": 11, "done": 0, "unit": "step"},
+        {"event": "progress", "done": 1},
+    ]
+    assert listen(events, monkeypatch, every=-1)[-1].endswith("10 min 00 s left")
+    assert not listen(events[1:], monkeypatch, every=-1)[-1].endswith("left")
+    clock = Clock(0, pace=60.0)
+    for done in (1, 2, 3):  # its own steps take a second: from then on its own pace counts
+        now.t += 1.0
+        clock.tick(done)
+    assert clock.left(3, 11) == pytest.approx(8.0)
+
+
 def test_the_estimate_leaves_the_first_steps_out(monkeypatch: pytest.MonkeyPatch) -> None:
     now = SimpleNamespace(t=0.0)
     monkeypatch.setattr(time, "monotonic", lambda: now.t)

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from openr1.launch.command import free_port
 from openr1.planning.run_time import run_time, steps_of
 from openr1.services.out_of_memory import lighter
 from openr1.services.rehearse import Rehearsal
+from openr1.services.stage import _pace
 from tests.conftest import Cli, rows_of
 
 START = ("--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64")
@@ -80,6 +82,19 @@ def test_the_time_of_a_run_before_it_starts() -> None:
     assert run_time({"step_seconds": {"value": None}}, 600) is None
     assert steps_of("sft", {"limit": 80, "num_train_epochs": 1}, None, plan) == 10
     assert steps_of("sft", {"num_train_epochs": 1}, None, plan) is None
+
+
+def test_a_runs_first_estimate_is_measured_or_none(tmp_path: Path) -> None:
+    """A rehearsal's, else a prediction that earlier runs here have corrected; never a bare formula's."""
+
+    def first(corrections: tuple[float, float]) -> float | None:
+        plan = {"corrections": corrections, "step_seconds": {"value": 3.0}}
+        return _pace(SimpleNamespace(run=SimpleNamespace(path=tmp_path), plan=plan))  # type: ignore[arg-type]
+
+    assert first((1.0, 1.0)) is None
+    assert first((1.0, 1.4)) == 3.0
+    (tmp_path / "rehearsal.json").write_text(json.dumps(FITS.as_dict()))
+    assert first((1.0, 1.0)) == first((1.0, 1.4)) == FITS.step_seconds
 
 
 @pytest.mark.parametrize("stage", ["sft", "grpo"])
