@@ -82,7 +82,7 @@ def _store(child: Child, seconds: int) -> Any:
 
 
 def _check_same_run(child: Child, store: Any) -> None:
-    """Whether this rank was started for what the first one runs; what is not so is the first one's end too."""
+    """Whether this rank was started for what the first one runs; if not, that is the first one's end too."""
     name, ranks = json.loads(store.get("run"))
     problem = None
     if name != child.run.path.name:  # a rehearsal has a folder of its own
