@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     try:
+        signal.signal(signal.SIGTERM, _stop)  # a scheduler's word for Ctrl-C
         if "--slurm" in sys.argv[1:]:  # a way to run any command, not an option of one
             from openr1.cli.slurm import main as submit
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from openr1.errors import ComponentFailed, Interrupted, OpenR1Error
 from openr1.launch.command import Command, free_port, with_parent
+from openr1.launch.line import url
 
 START_SECONDS = 900  # weights of 70B from a slow disk, compilation, CUDA graphs
 PATIENCE_SECONDS = 300  # the queue of a whole rollout may be before the token that is asked for
@@ -73,7 +74,7 @@ class Serve:
 
     @property
     def url(self) -> str:
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        return url(self.host, self.port)
 
     @property
     def silent(self) -> bool:

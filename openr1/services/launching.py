@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from openr1.errors import ComponentFailed, RecipeError, UsageError
+from openr1.errors import ComponentFailed, EnvironmentProblem, RecipeError, UsageError
 from openr1.hardware import Machine
 from openr1.hardware.facts import Finding
-from openr1.launch import command, deepspeed, serving_node, supervise, vllm_server
+from openr1.launch import command, deepspeed, meeting, supervise, vllm_server
 from openr1.launch.command import Ranks
+from openr1.launch.line import Line
 from openr1.runs.files import write_json
 from openr1.services.request import Listener, Nodes
 
@@ -74,8 +77,16 @@ def _server(
         yield [], {}
     elif prepared.plan.get("vllm_nodes"):
         listen({"event": "phase", "name": "waiting for the node that serves vLLM"})
-        with serving_node.awaited(_link(prepared)[1], prepared.resolved.hash) as remote:
-            yield [remote], _address(remote.url, remote.group_port)
+        host, port = _link(prepared)
+        last = prepared.nodes.count - 1
+        with meeting.first(host, port, [last], prepared.resolved.hash) as there:
+            with vllm_server.stop_raises() as check:
+                there.gather(check)
+                there.tell(command.free_port())
+                there.wait_until_ready(check)
+            (address,) = there.urls
+            _check_reachable(address, last)
+            yield [there], _address(address, command.free_port())
     else:
         listen({"event": "phase", "name": "starting the vLLM server"})
         with vllm_server.running(served_model(prepared, attempt), attempt / "vllm.log") as server:
@@ -95,18 +106,42 @@ def _link(prepared: Prepared) -> tuple[str, int]:
 def _serve(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any]:
     """This node's part where it serves."""
 
-    def say(text: str) -> None:
-        listen({"event": "phase", "name": text})
+    begun = time.monotonic()
 
-    say("waiting for the first node")
-    return serving_node.serve(
+    @contextlib.contextmanager
+    def started(line: Line, places: dict[str, Any]) -> Iterator[list[vllm_server.Server]]:
+        one = replace(served_model(prepared, attempt), host=line.here, port=command.free_port())
+        log = attempt / "vllm.log"
+        server = vllm_server.Server(one, vllm_server.start(vllm_server.command(one), log), log)
+        try:
+            yield [server]
+        finally:
+            server.stop()
+
+    meeting.serve(
         _link(prepared),
         prepared.nodes.rank,
         prepared.resolved.hash,
-        lambda: served_model(prepared, attempt),
-        attempt / "vllm.log",
-        say,
+        started,
+        lambda text: listen({"event": "phase", "name": text}),
     )
+    return {"served": f"{time.monotonic() - begun:.0f} s"}
+
+
+def _check_reachable(url: str, node: int) -> None:
+    """The node serves, and its first words came over another port than its answers will.
+
+    Raises:
+        EnvironmentProblem: the server does not answer this node.
+    """
+    try:
+        urllib.request.urlopen(f"{url}/health", timeout=30).close()
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the vLLM server of node {node} runs, but cannot be reached from the first node: {error}",
+            where=url,
+            fix="does a firewall between the nodes close its ports?",
+        ) from None
 
 
 def uses_server(prepared: Prepared) -> bool:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from openr1.errors import ComponentFailed, Interrupted, OpenR1Error
+from openr1.errors import ComponentFailed
 from openr1.launch import command, meeting, supervise, vllm_server
 from openr1.launch.command import Command
-from openr1.launch.meeting import Line
 from openr1.launch.vllm_server import Part, Sampling, Serve, Server
 from openr1.planning.find_shape import find_shape
 from openr1.services.launching import built_model, meeting_place
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
     from openr1.services.prepare import Prepared
 
 VARIABLE = "OPENR1_SERVERS"
-LOOK = 0.1
 RAY_PORT, DASHBOARD_PORT = 6379, 8265
 
 
@@ -112,7 +107,8 @@ def sample(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any
         there, places = None, None
         if nodes.count > 1:
             host, port = meeting_place(nodes)
-            there = stack.enter_context(meeting.first(host, port, nodes.count, prepared.resolved.hash))
+            others, name = range(1, nodes.count), prepared.resolved.hash
+            there = stack.enter_context(meeting.first(host, port, others, name))
             listen({"event": "phase", "name": f"waiting for {nodes.count - 1} more nodes"})
             with vllm_server.stop_raises() as check:
                 there.gather(check)
@@ -121,7 +117,7 @@ def sample(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any
         parts = stack.enter_context(started(prepared, attempt, places, listen))
         listen({"event": "phase", "name": "starting the vLLM servers"})
         with vllm_server.stop_raises() as check:
-            wait_until_ready(parts, check, there)
+            meeting.wait_until_ready(parts, check, there)
         urls = [part.serve.url for part in parts if isinstance(part, Server)]
         urls += there.urls if there is not None else []
         child = prepared.command.with_env(**{VARIABLE: " ".join(urls)})
@@ -135,112 +131,14 @@ def serve(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any]
     Raises:
         OpenR1Error: what ended it, here or there.
     """
-    host, port = meeting_place(prepared.nodes)
-    with contextlib.ExitStack() as stack:
-        listen({"event": "phase", "name": "waiting for the first node"})
-        with vllm_server.stop_raises() as check:
-            name, rank = prepared.resolved.hash, prepared.nodes.rank
-            line = meeting.join(host, port, rank, name, command.free_port(), check)
-            stack.callback(line.close)
-            places = _hear(line, check)
-        answering: list[int] = []
-        with _noted() as asked:
-            try:
-                parts = stack.enter_context(started(prepared, attempt, places, listen))
-                wait_until_ready(parts, lambda: _look(line, 0.0))
-                answering = [part.serve.port for part in parts if isinstance(part, Server)]
-                line.send({"ready": answering})
-                listen({"event": "phase", "name": "serving"})
-                while not _look(line, supervise.TICK):
-                    problem = next((p for part in parts if (p := part.problem()) is not None), None)
-                    if problem is not None:
-                        raise _stopped_or(problem, line, asked)
-            except OpenR1Error as error:
-                line.send({"error": error.as_dict()})
-                raise
-            except _Over:
-                pass
-        return {"served": f"{len(answering)} servers"}
-
-
-class _Over(Exception):
-    """The first node has what it needs."""
-
-
-def _hear(line: Line, check: Callable[[], None]) -> dict[str, Any]:
-    while True:
-        check()
-        try:
-            message = line.receive(supervise.TICK)
-        except EOFError:
-            raise _first_gone() from None
-        if message and "addresses" in message:
-            return message
-        if message:
-            _end(message)
-
-
-def _look(line: Line, seconds: float) -> bool:
-    """Always False: an end is raised.
-
-    Raises:
-        _Over: the run has ended well.
-        OpenR1Error: it has not.
-    """
-    try:
-        message = line.receive(seconds)
-    except EOFError:
-        raise _first_gone() from None
-    if message:
-        _end(message)
-    return False
-
-
-def _end(message: dict[str, Any]) -> None:
-    code = message.get("end")
-    if code == 0:
-        raise _Over
-    if code == 130:
-        raise Interrupted("stopped on the first node", fix=supervise.AGAIN)
-    raise ComponentFailed(
-        f"the first node ended with {code}{': ' + str(message['why']) if 'why' in message else ''}",
-        where="--node-rank 0",
-        fix="its log has the cause; the same command continues",
+    ports = meeting.serve(
+        meeting_place(prepared.nodes),
+        prepared.nodes.rank,
+        prepared.resolved.hash,
+        lambda line, places: started(prepared, attempt, places, listen),
+        lambda text: listen({"event": "phase", "name": text}),
     )
-
-
-def _first_gone() -> ComponentFailed:
-    return ComponentFailed(
-        "the first node is gone",
-        where="--node-rank 0",
-        fix="its log has the cause; the same command continues",
-    )
-
-
-def _stopped_or(problem: OpenR1Error, line: Line, asked: Sequence[int]) -> OpenR1Error:
-    """A scheduler's stop reaches the servers as well, and maybe before us: then that is what ended them."""
-    end = time.monotonic() + supervise.STOP_GRACE
-    while not asked and time.monotonic() < end:
-        _look(line, LOOK)
-    return Interrupted("stopped", fix=supervise.AGAIN) if asked else problem
-
-
-@contextlib.contextmanager
-def _noted() -> Iterator[list[int]]:
-    """SIGTERM and SIGINT are noted: the first node drains and sends this one home. A second one ends it."""
-    asked: list[int] = []
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        asked.append(signum)
-        if len(asked) > 1:
-            raise Interrupted("stopped", fix=supervise.AGAIN)
-
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
+    return {"served": f"{len(ports)} servers"}
 
 
 @contextlib.contextmanager
@@ -266,31 +164,6 @@ def started(
     finally:
         for part in parts:
             part.stop()
-
-
-def wait_until_ready(
-    parts: Sequence[Part], check: Callable[[], object], there: meeting.First | None = None
-) -> None:
-    """Until every server has completed a token, here and on the other nodes; then they are watched.
-
-    Raises:
-        OpenR1Error: one ended, did not answer in time, or a stop was asked for.
-    """
-
-    def look() -> None:
-        check()
-        problems = [part.problem() for part in parts] + ([there.problem()] if there is not None else [])
-        for problem in problems:
-            if problem is not None:
-                raise problem
-
-    servers = [part for part in parts if isinstance(part, Server)]
-    for server in servers:
-        server.wait_until_ready(look)
-    if there is not None:
-        there.wait_until_ready(look)
-    for server in servers:
-        server.watch()
 
 
 def _model(prepared: Prepared) -> str:

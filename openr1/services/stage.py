@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openr1.config.catalogue import TRAINING_STAGES
-from openr1.errors import EnvironmentProblem, OpenR1Error, OutOfMemory, UsageError
+from openr1.errors import EnvironmentProblem, Interrupted, OpenR1Error, OutOfMemory, UsageError
+from openr1.launch.supervise import AGAIN
 from openr1.runs import manifest, resolved_file
 from openr1.runs.files import write_json
 from openr1.runs.folder import RunFolder, locked
@@ -78,20 +79,20 @@ def execute(prepared: Prepared, listen: Listener) -> Outcome:
         resolved_file.write(run.resolved, resolved, prepared.plan)
         attempt = run.next_attempt()
         _begin(prepared, attempt)
-        if rehearsed is not None:
-            write_json(run.path / REHEARSAL, rehearsed.as_dict())
-        listen({"event": "pace", "step_seconds": _pace(prepared)})
         start = time.time()
-        refresh = Refresh(run)
-
-        def on_event(event: dict[str, Any]) -> None:
-            listen(event)
-            refresh.look(event)
-
         try:
+            if rehearsed is not None:
+                write_json(run.path / REHEARSAL, rehearsed.as_dict())
+            listen({"event": "pace", "step_seconds": _pace(prepared)})
+            refresh = Refresh(run)
+
+            def on_event(event: dict[str, Any]) -> None:
+                listen(event)
+                refresh.look(event)
+
             result = launch(prepared, attempt, on_event)
-        except OpenR1Error as caught:
-            error: OpenR1Error = caught
+        except (OpenR1Error, KeyboardInterrupt) as caught:  # the latter before there is a child to stop
+            error = caught if isinstance(caught, OpenR1Error) else Interrupted("stopped", fix=AGAIN)
             if isinstance(caught, OutOfMemory) and resolved.stage in TRAINING_STAGES:
                 error = advise(caught, prepared)
             state = "interrupted" if error.code == 130 else "failed"

@@ -6,13 +6,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from openr1.errors import ComponentFailed, EnvironmentProblem, Interrupted, OpenR1Error
 from openr1.launch import meeting
 from openr1.launch.command import free_port
-from openr1.launch.meeting import First, Line
+from openr1.launch.line import Line
+from openr1.launch.meeting import First
 
 
 def nothing() -> None:
@@ -20,12 +22,12 @@ def nothing() -> None:
 
 
 def come(port: int, node: int, run: str = "r") -> Line:
-    return meeting.join("127.0.0.1", port, node, run, 4000 + node, nothing)
+    return meeting.join(("127.0.0.1", port), node, run, 4000 + node, nothing)
 
 
 def together(count: int) -> tuple[First, list[Line]]:
     port = free_port()
-    first = First("10.0.0.1", port, count, "r")
+    first = First("10.0.0.1", port, range(1, count), "r")
     lines = [come(port, node) for node in range(1, count)]
     first.gather(nothing)
     return first, lines
@@ -42,8 +44,8 @@ def test_everybody_hears_where_everybody_is_and_how_it_ended() -> None:
     first.wait_until_ready(nothing)
     assert first.urls == ["http://127.0.0.1:8000", "http://127.0.0.1:8001", "http://127.0.0.1:8002"]
     assert first.problem() is None
-    first.close(0)
-    assert [line.receive(5.0) for line in lines] == [{"end": 0}, {"end": 0}]
+    first.close(None)
+    assert [line.receive(5.0) for line in lines] == [{"end": None}, {"end": None}]
 
 
 def test_a_node_that_dies_or_fails_is_named() -> None:
@@ -54,8 +56,9 @@ def test_a_node_that_dies_or_fails_is_named() -> None:
     one.close()
     found = first.problem()
     assert isinstance(found, ComponentFailed) and "node 1 is gone" in found.what
-    first.close(7)
-    assert two.receive(5.0) == {"end": 7}
+    first.close(found)
+    said = two.receive(5.0)
+    assert said is not None and said["end"]["what"] == found.what
 
 
 def test_a_node_that_was_stopped_has_not_failed() -> None:
@@ -63,16 +66,23 @@ def test_a_node_that_was_stopped_has_not_failed() -> None:
     one.send({"error": Interrupted("stopped").as_dict()})
     with pytest.raises(Interrupted):
         first.wait_until_ready(nothing)
-    first.close(130)
+    first.close(Interrupted("stopped"))
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
-    [(None, 0), (Interrupted("stopped"), 130), (ComponentFailed("died"), 7), (RuntimeError("a bug"), 7)],
+    ("error", "code", "what"),
+    [
+        (None, None, None),
+        (Interrupted("stopped"), 130, "stopped"),
+        (ComponentFailed("died"), 7, "died"),
+        (RuntimeError("a bug"), 7, "it ended without a word"),
+    ],
 )
-def test_however_it_ends_the_others_hear_it(error: Exception | None, code: int) -> None:
+def test_however_it_ends_the_others_hear_it(
+    error: Exception | None, code: int | None, what: str | None
+) -> None:
     port = free_port()
-    heard: list[object] = []
+    heard: list[Any] = []
 
     def other() -> None:
         line = come(port, 1)
@@ -83,7 +93,7 @@ def test_however_it_ends_the_others_hear_it(error: Exception | None, code: int) 
     thread = threading.Thread(target=other)
     thread.start()
     try:
-        with meeting.first("127.0.0.1", port, 2, "r") as first:
+        with meeting.first("127.0.0.1", port, [1], "r") as first:
             first.gather(nothing)
             first.tell(1)
             if error is not None:
@@ -91,23 +101,34 @@ def test_however_it_ends_the_others_hear_it(error: Exception | None, code: int) 
     except (OpenR1Error, RuntimeError) as caught:
         assert caught is error
     thread.join(10)
-    assert heard == [{"end": code}]
+    (message,) = heard
+    end = message["end"]
+    assert end is None if error is None else (end["code"], end["what"]) == (code, what)
 
 
 def test_strangers_are_sent_away_and_the_missing_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENR1_MEETING_SECONDS", "2")
     port = free_port()
-    first = First("127.0.0.1", port, 3, "r")
-    own, stranger, twice = come(port, 2), come(port, 1, run="another"), come(port, 2)
+    first = First("127.0.0.1", port, [1, 2], "r")
+    own, stranger, twice = come(port, 2), come(port, 7), come(port, 2)
     noise = socket.create_connection(("127.0.0.1", port))
     noise.sendall(b"GET / HTTP/1.1\r\n\r\n")
-    with pytest.raises(ComponentFailed, match="of 3 nodes, number 1 did not come within 2 s"):
+    with pytest.raises(EnvironmentProblem, match="node 1 did not come up within 2 s"):
         first.gather(nothing)
     for line in (stranger, twice):
         said = line.receive(5.0)
-        assert said is not None and said["end"] == 3
+        assert said is not None and "does not wait for this one" in said["end"]["what"]
     assert own.receive(0.0) is None
-    first.close(7)
+    first.close(ComponentFailed("over"))
+
+
+def test_another_configuration_ends_both() -> None:
+    port = free_port()
+    with pytest.raises(EnvironmentProblem), meeting.first("127.0.0.1", port, [1], "r") as there:
+        line = come(port, 1, run="another")
+        there.gather(nothing)
+    said = line.receive(5.0)
+    assert said is not None and "node 1 was started for another configuration" in said["end"]["what"]
 
 
 def test_no_first_node_and_a_port_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,8 +137,8 @@ def test_no_first_node_and_a_port_in_use(monkeypatch: pytest.MonkeyPatch) -> Non
         come(free_port(), 1)
     first, _ = together(2)
     with pytest.raises(EnvironmentProblem, match="cannot be used here"):
-        First("127.0.0.1", first._listening.getsockname()[1], 2, "r")
-    first.close(0)
+        First("127.0.0.1", first._listening.getsockname()[1], [1], "r")
+    first.close(None)
 
 
 def test_a_stop_is_heard_while_nobody_comes() -> None:
@@ -127,9 +148,9 @@ def test_a_stop_is_heard_while_nobody_comes() -> None:
         if time.monotonic() - begun > 0.3:
             raise Interrupted("stopped")
 
-    first = First("127.0.0.1", free_port(), 2, "r")
+    first = First("127.0.0.1", free_port(), [1], "r")
     waits: list[Callable[[], object]] = [lambda: first.gather(stop)]
     for wait in waits:
         with pytest.raises(Interrupted):
             wait()
-    first.close(130)
+    first.close(Interrupted("stopped"))

@@ -136,9 +136,9 @@ def test_each_of_the_two_nodes_hears_how_the_other_ends(cli: Cli, tiny: str, who
     codes = {"first": (-9, 7), "last": (7, -9), "engine": (7, 7)}[who]
     assert (first.returncode, last.returncode) == codes, err + last_err
     if who == "first":
-        assert "the first node has gone" in last_err
+        assert "the first node is gone" in last_err
     else:
-        assert ("the node that serves vLLM has gone" if who == "last" else "node 1: the vLLM server") in err
+        assert ("node 1 is gone" if who == "last" else "node 1: the vLLM server") in err
         assert "same command again" in err
     _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive
