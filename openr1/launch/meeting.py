@@ -141,7 +141,7 @@ class First:
                 return ComponentFailed(
                     f"node {node} is gone ({line.peer})",
                     where=f"logs/node-{node}",
-                    fix="see its log in the run folder; the same command on every node continues",
+                    fix="see its log in the run folder; give the same command again on every node to continue",
                 )
             if message and "error" in message:
                 return elsewhere(message["error"], node)
@@ -324,7 +324,7 @@ def _first_gone() -> ComponentFailed:
     return ComponentFailed(
         "the first node is gone",
         where="--node-rank 0",
-        fix="its log has the cause; the same command on every node continues",
+        fix="its log has the cause; give the same command again on every node to continue",
     )
 
 
