@@ -60,6 +60,17 @@ def test_the_list_says_what_fits_where(cli: Cli) -> None:
     assert "sft, grpo do not fit" in next(line for line in named if "qwen1.5b-instruct" in line)
 
 
+def test_the_list_for_several_nodes(cli: Cli) -> None:
+    def fits(*words: object) -> bool | None:
+        entries = cli("configs", "ls", "--simulate", "8xH100", *words, "--json").json
+        (entry,) = (e for e in entries if e["name"] == "deepseek-r1-generate")
+        return bool(entry["sections"][0]["fits"])
+
+    assert not fits() and not fits("--nodes", 1) and fits("--nodes", 2)
+    assert "2 nodes of 8 × H100" in cli("configs", "ls", "--simulate", "8xH100", "--nodes", 2).out
+    assert "--nodes" in cli("configs", "ls", "--nodes", "0", code=2).err
+
+
 def test_what_a_recipe_needs_is_read_from_its_head() -> None:
     needed = {name: header_of(path).gpu_gb for name, path in shipped().items()}
     assert needed["tiny-cpu"] == 0 and needed["qwen0.5b-light"] == 12
