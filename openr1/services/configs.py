@@ -290,7 +290,7 @@ def _meaning(key: str, stage: str) -> tuple[Any, ...]:
     why = str(setting.origin).removeprefix("default: ")
     own = own_fields(stage)
     if key in own:
-        return "openr1", own_types(stage)[key], None, shown, why, own[key], None
+        return "openr1", own_types(stage)[key], None, shown, why, own[key], UNITS.get(key)
     known = fields_of(stage)[key]
     owner = f"TRL {made_from()['trl']}"
     bounds = bounds_in_words(key)

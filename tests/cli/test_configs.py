@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from openr1.config.catalogue import fields_of
 from openr1.config.header import header_of
+from openr1.config.names import all_keys
+from openr1.config.own_types import own_types
 from openr1.config.recipe import shipped
+from openr1.config.schema import STAGES
 from openr1.config.units import UNITS
 from tests.conftest import Cli
 
@@ -107,6 +109,8 @@ def test_explain_gives_meaning_type_unit_default_and_places(cli: Cli) -> None:
     assert path == "tiny-cpu.yaml"
     assert "max_completion_length: 64" in shipped()["tiny-cpu"].read_text().splitlines()[int(line) - 1]
     assert (tiny["section"], tiny["value"]) == ("grpo", 64)
+    assert "unit     seconds" in cli("configs", "explain", "server_patience").out
+    assert "one of   group, batch, none" in cli("configs", "explain", "scale_rewards").out
     both = cli("configs", "explain", "seed", "--json").json
     assert [m["stages"] for m in both["meanings"]] == [["sft", "grpo"], ["eval", "generate"]]
 
@@ -153,8 +157,14 @@ def test_a_recipe_that_is_not_there_names_the_nearest(cli: Cli) -> None:
     assert "there is no command" in cli("sfft", "x", code=2).err
 
 
-def test_units_belong_to_keys_that_exist() -> None:
-    assert set(UNITS) <= set(fields_of("sft")) | set(fields_of("grpo"))
+WITHOUT_A_UNIT = {"seed", "temperature"}
+
+
+def test_units_belong_to_keys_that_exist_and_no_number_of_ours_is_without() -> None:
+    assert set(UNITS) <= all_keys()
+    for stage in STAGES:
+        numbers = {key for key, kind in own_types(stage).items() if "number" in kind}
+        assert numbers - WITHOUT_A_UNIT <= set(UNITS), stage
 
 
 def test_the_recipes_come_with_the_wheel(tmp_path: Path) -> None:
