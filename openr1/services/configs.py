@@ -16,7 +16,7 @@ from openr1.config.recipe import Recipe, Section, find, flat_stage, parse, shipp
 from openr1.config.resolve import Resolved, defaults_of, resolve
 from openr1.config.schema import STAGES, own_fields
 from openr1.config.units import UNITS
-from openr1.config.yaml_file import plain
+from openr1.config.yaml_file import plain, read_text
 from openr1.errors import OpenR1Error, RecipeError, UsageError
 from openr1.hardware import Finding, Machine
 from openr1.planning import PlanDoesNotFit, plan
@@ -138,14 +138,7 @@ def read_recipe(name: str) -> tuple[Path, str]:
         RecipeError: there is no such recipe, or it cannot be read.
     """
     path = find(name)
-    try:
-        return path, path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot be read: {error}", where=str(path), fix=_shipped_names()) from None
-
-
-def _shipped_names() -> str:
-    return f"shipped recipes: {', '.join(shipped())}"
+    return path, read_text(path)
 
 
 def copy_recipe(name: str, target: str | None, *, force: bool = False) -> Path:
@@ -198,14 +191,19 @@ def write_recipe(new: Path, text: str, *, force: bool) -> None:
     """Write a recipe's text, never over another file unless `force` is set.
 
     Raises:
-        UsageError: the file exists.
+        UsageError: the file exists, or cannot be written.
     """
     if new.exists() and not force:
         raise UsageError(f"{new} exists already", where=str(new), fix="name another file, or add --force")
-    new.parent.mkdir(parents=True, exist_ok=True)
     part = new.with_name(f".{new.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(new)
+    try:
+        new.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(new)
+    except OSError as error:
+        raise UsageError(
+            f"the recipe cannot be written: {error.strerror}", where=str(new), fix="name another file"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,8 @@ def test_a_copy_writes_over_nothing_unless_asked(cli: Cli) -> None:
     assert (cli.folder / "my.yaml").read_text() == "seed: 1\n"
     cli("configs", "cp", "tiny-cpu", "my.yaml", "--force")
     assert "builtin:tiny-qwen2" in (cli.folder / "my.yaml").read_text()
+    done = cli("configs", "cp", "tiny-cpu", "my.yaml/new.yaml", code=2)
+    assert "cannot be written" in done.err and "name another file" in done.err
     assert "my.txt.yaml" in cli("configs", "cp", "tiny-cpu", "my.txt", code=2).err
 
 
@@ -155,6 +157,10 @@ def test_what_does_not_exist_is_answered_with_what_does(cli: Cli, words: list[st
 def test_a_recipe_that_is_not_there_names_the_nearest(cli: Cli) -> None:
     assert "did you mean tiny-cpu?" in cli("configs", "show", "tinycpu", code=3).err
     assert "there is no command" in cli("sfft", "x", code=2).err
+    cli.write("binary.yaml", b"\x89PNG\xff")
+    for name, said in (("gone.yaml", "no such file"), (".", "directory"), ("binary.yaml", "not a text file")):
+        for verb in ("show", "cp", "migrate"):
+            assert said in cli("configs", verb, name, code=3).err
 
 
 WITHOUT_A_UNIT = {"seed", "temperature"}
