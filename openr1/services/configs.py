@@ -17,7 +17,7 @@ from openr1.config.resolve import Resolved, defaults_of, resolve
 from openr1.config.schema import STAGES, own_fields
 from openr1.config.units import UNITS
 from openr1.config.yaml_file import plain, read_text
-from openr1.errors import OpenR1Error, RecipeError, UsageError
+from openr1.errors import OpenR1Error, UsageError
 from openr1.hardware import Finding, Machine
 from openr1.planning import PlanDoesNotFit, plan
 from openr1.planning.calibration import load

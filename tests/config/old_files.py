@@ -112,7 +112,9 @@ OLD_FILES: dict[str, Expected] = {
         model_name_or_path="mistralai/Mistral-Small-24B-Instruct-2501", max_grad_norm=1.0,
     ),
     # 4 x 2 on 8 GPUs
-    "sft-2025-02-smollm2-1.7b": sft(FEB, 64, WRAPPED, **SMOL, model_name_or_path="HuggingFaceTB/SmolLM2-1.7B"),
+    "sft-2025-02-smollm2-1.7b": sft(
+        FEB, 64, WRAPPED, **SMOL, model_name_or_path="HuggingFaceTB/SmolLM2-1.7B",
+    ),
     "sft-2025-02-smollm2-1.7b-instruct": sft(
         FEB, 64, WRAPPED, **SMOL, model_name_or_path="HuggingFaceTB/SmolLM2-1.7B-Instruct",
     ),

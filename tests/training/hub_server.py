@@ -79,7 +79,7 @@ def hub_server() -> Iterator[Hub]:
             if self.command != "HEAD":
                 self.wfile.write(text)
 
-        do_GET = do_POST = do_HEAD = _reply
+        do_GET = do_POST = do_HEAD = _reply  # noqa: N815
 
         def log_message(self, *args: Any) -> None:
             pass
