@@ -184,14 +184,26 @@ def test_the_recipes_come_with_the_wheel(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     wheel = next(tmp_path.glob("*.whl"))
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    done = subprocess.run(
-        [sys.executable, "-m", "openr1", "configs", "ls", "--json"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert str(tmp_path / "site") in done.stdout
-    assert all(f'"{name}"' in done.stdout for name in shipped())
+    old = ROOT / "tests" / "config" / "legacy" / "light-sft.yaml"
+
+    def configs(*words: object) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "openr1", "configs", *map(str, words)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "site"), "HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    listed = configs("ls", "--json")
+    assert str(tmp_path / "site") in listed
+    assert all(f'"{name}"' in listed for name in shipped())
+    assert configs("show", "qwen0.5b-light") == shipped()["qwen0.5b-light"].read_text()
+    configs("cp", "tiny-cpu", "mine.yaml")
+    assert (tmp_path / "mine.yaml").read_text() == shipped()["tiny-cpu"].read_text()
+    assert "qwen0.5b-light.yaml:" in configs("explain", "max_completion_length")
+    assert "in sft   512   (recipe: " in configs("explain", "max_length", old)
+    assert configs("migrate", old).startswith("# light-sft: migrated from a file of open-r1 2025-02.")

@@ -63,6 +63,7 @@ PARENT = [
     ("sft tiny.yaml --reasoning_style cot", 3, ["'think'", "--reasoning_style"]),
     ("sft --dataset_name zero.jsonl", 3, ["no model is named"]),
     ("sft tiny.yaml --output_dir full", 3, ["holds no run"]),
+    ("sft tiny.yaml --attn_implementation flash_attention_2", 5, ["flash_attn", "leave attn_implementation"]),
     ("sft tiny.yaml --gpus 2", 5, ["no GPU", "--gpus"]),
     ("sft tiny.yaml --simulate 8xBanana --dry-run", 2, ["Banana", "8xH100"]),
     ("sft tiny.yaml --simulate 8xH100", 2, ["simulated", "--dry-run"]),
