@@ -14,6 +14,7 @@ EXAMPLES = """Examples:
 \b
   openr1 configs ls                                what comes with openr1, and what fits this machine
   openr1 configs ls --simulate "RTX 3060"          what would fit another one
+  openr1 configs ls --nodes 2                      what fits two machines like this one
   openr1 configs show qwen0.5b-light               a recipe as it is written
   openr1 configs cp qwen0.5b-light my.yaml         a copy to change
   openr1 configs explain beta                      meaning, type, default, and where it is set
@@ -38,13 +39,22 @@ Target = Annotated[
 
 @app.command("ls")
 @guarded
-def ls(profile: Profile = None, simulate: Simulate = None, json: Json = False, debug: Debug = False) -> None:
+def ls(
+    profile: Profile = None,
+    simulate: Simulate = None,
+    nodes: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--nodes", metavar="N", min=1, help="So many machines like this one, together."),
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Shipped recipes: what each does and needs, and what fits here."""
     from openr1.cli.configs_view import show_list
     from openr1.services import configs
     from openr1.services.hw_profile import the_machine
 
-    machine = the_machine(simulate, profile)
+    machine = configs.of_nodes(the_machine(simulate, profile), nodes)
     show_list(configs.list_recipes(machine), machine, json=json)
 
 

@@ -27,6 +27,8 @@ def show_list(entries: list[Entry], machine: Machine, *, json: bool) -> None:
         return
     counted = Counter(str(gpu.name.value) for gpu in machine.gpus)
     cards = ", ".join(f"{count} × {name}" for name, count in counted.items()) or "no GPU"
+    nodes = machine.nodes.value or 1
+    cards = f"{nodes} nodes of {cards}" if nodes > 1 and counted else cards
     printer.text(f"for this machine: profile {machine.profile.value}, {cards}", style="dim")
     printer.text()
     printer.table(_lines(entries))

@@ -11,6 +11,7 @@ POSITIVE = (math.ulp(0.0), math.inf)
 FROM_ONE = (1, math.inf)
 FROM_ZERO = (0, math.inf)
 SHARE = (0, 1)
+PORT = (1, 65535)
 
 # What transformers reports to (`transformers.integrations`), and its words for nothing and everything.
 TRACKERS: tuple[str, ...] = (
@@ -59,8 +60,32 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "label_smoothing_factor": SHARE,
     "dataset_num_proc": FROM_ONE,
     "dataloader_num_workers": FROM_ZERO,
+    "dataloader_prefetch_factor": FROM_ONE,
     "lora_r": FROM_ONE,
+    "lora_alpha": FROM_ONE,
     "lora_dropout": SHARE,
+    "generation_batch_size": FROM_ONE,
+    "num_generations_eval": FROM_ONE,
+    "epsilon_high": FROM_ZERO,
+    "repetition_penalty": POSITIVE,
+    "ref_model_mixup_alpha": SHARE,
+    "ref_model_sync_steps": FROM_ONE,
+    "top_entropy_quantile": SHARE,
+    "num_completions_to_print": FROM_ZERO,
+    "vllm_max_model_length": (2, math.inf),
+    "vllm_server_port": PORT,
+    "vllm_group_port": PORT,
+    "vllm_server_timeout": POSITIVE,
+    "vllm_importance_sampling_clip_min": FROM_ZERO,
+    "vllm_importance_sampling_clip_max": FROM_ZERO,
+    "ddp_timeout": FROM_ONE,
+    "ddp_bucket_cap_mb": FROM_ONE,
+    "eval_delay": FROM_ZERO,
+    "eval_accumulation_steps": FROM_ONE,
+    "torch_empty_cache_steps": FROM_ONE,
+    "neftune_noise_alpha": FROM_ZERO,
+    "router_aux_loss_coef": FROM_ZERO,
+    "test_split_size": POSITIVE,
 }
 
 

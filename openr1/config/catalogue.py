@@ -45,7 +45,7 @@ class Field:
             if self.choices is not None and found is not None and found not in self.choices:
                 raise ValueError(f"must be one of {', '.join(map(str, self.choices))}")
             return found
-        raise ValueError(f"must be {describe(self.kinds)}, not {_name(value)}")
+        raise ValueError(f"must be {describe(self.kinds)}, not {in_words(value)}")
 
 
 def describe(kinds: tuple[str, ...]) -> str:
@@ -66,12 +66,13 @@ def describe(kinds: tuple[str, ...]) -> str:
     return " or ".join(words[k] for k in kinds)
 
 
-def _name(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """A wrong value as a message names it."""
     if isinstance(value, dict):
         return "a map"
     if isinstance(value, list):
         return "a list"
-    return {True: "true", False: "false", None: "null"}.get(value, repr(value))
+    return json.dumps(value) if isinstance(value, bool) or value is None else repr(value)
 
 
 def _convert(kind: str, value: Any, raw: str | None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from openr1.config.catalogue import TRAINING_STAGES
 from openr1.config.legacy import Translation, generate_command, translate
@@ -137,15 +138,21 @@ def parse(path: Path, command: str) -> Recipe:
 
 
 def flat_stage(path: Path) -> str | None:
-    """The training stage of a flat file, by the keys that only one stage has; None for one with sections."""
+    """The stage of a flat file, the one that knows most of its keys; None for a file with sections."""
     top = load(path)
     if any(key in STAGES or (isinstance(v.value, dict) and "stage" in v.value) for key, v in top.items()):
         return None
     return _stage_of(top)
 
 
+def _known(stage: str) -> set[str]:
+    """The keys that a flat file of this stage may hold, those of 2025 included."""
+    return keys_of(stage) | (set(GONE) if stage in TRAINING_STAGES else set())
+
+
 def _stage_of(values: dict[str, Loaded]) -> str:
-    return "grpo" if any(key in keys_of("grpo") - keys_of("sft") for key in values) else "sft"
+    """The stage that knows most of the keys; the first of `STAGES` where several do."""
+    return max(STAGES, key=lambda stage: sum(key in _known(stage) for key in values))
 
 
 def _section(path: Path, name: str, loaded: Loaded, problems: list[RecipeError]) -> Section:
@@ -170,52 +177,37 @@ def _section(path: Path, name: str, loaded: Loaded, problems: list[RecipeError])
 
 
 def _flat(path: Path, values: dict[str, Loaded], command: str) -> Section:
-    """A file without sections belongs to one stage: the command's, unless its keys say otherwise."""
+    """A file without sections belongs to one stage: the command's, unless another knows more of its keys."""
+    stage = _stage_of(values)
     if command == "pipeline":
-        stage = _stage_of(values)
         raise RecipeError(
             f"a pipeline needs sections (sft:, grpo:, eval:); this file is a flat one of {stage}",
             where=str(path),
             fix=f"openr1 {stage} {path}   or give it sections: openr1 configs migrate {path}",
         )
-    if command not in TRAINING_STAGES:
-        _refuse_training_file(path, values, command)
-    other = {"sft": "grpo", "grpo": "sft"}.get(command)
-    if other:
-        # A file of the wrong kind is told by keys only the other stage has, not by those in neither.
-        only_other = [k for k in values if k in keys_of(other) - keys_of(command)]
-        only_this = [k for k in values if k in keys_of(command) - keys_of(other)]
-        if len(only_other) > len(only_this):
-            raise RecipeError(
-                f"this is a {other} recipe (it sets {', '.join(f'`{k}`' for k in only_other[:3])})",
-                where=f"{path}:{values[only_other[0]].line}",
-                fix=f"openr1 {other} {path}",
-            )
+    telling = [key for key in values if key in _known(stage) - _known(command)]
+    if len(telling) > sum(key in _known(command) - _known(stage) for key in values):
+        _refuse_kind(path, values, command, stage, telling)
     old = translate(values, command, keys_of(command)) if command in TRAINING_STAGES else None
     return Section(command, command, old.values if old else values, 1, old)
 
 
-def _refuse_training_file(path: Path, values: dict[str, Loaded], command: str) -> None:
-    """A flat file for training, given to `openr1 eval` or `openr1 generate`: what it is, and what it is for.
-
-    Raises:
-        RecipeError: most of its keys are training's, today's or those of 2025.
-    """
-    training = keys_of("sft") | keys_of("grpo") | set(GONE)
-    only_training = [key for key in values if key in training - keys_of(command)]
-    only_this = [key for key in values if key in keys_of(command) - training]
-    if len(only_training) <= len(only_this):
-        return
-    stage = _stage_of(values)
-    filters = generate_command({key: plain(loaded) for key, loaded in values.items()})
-    if filters:
-        what, fix = "this is a flat file that filters a dataset by pass rate", filters
-    else:
-        keys = ", ".join(f"`{key}`" for key in only_training[:3])
+def _refuse_kind(
+    path: Path, values: dict[str, Loaded], command: str, stage: str, telling: list[str]
+) -> NoReturn:
+    """A flat file of another stage than the command's: what it is, and the command it is for."""
+    keys = ", ".join(f"`{key}`" for key in telling[:3])
+    what, fix = f"this is a {stage} recipe (it sets {keys})", f"openr1 {stage} {path}"
+    if stage not in TRAINING_STAGES:
+        what = f"this is a flat file for openr1 {stage} (it sets {keys})"
+    elif command not in TRAINING_STAGES:
+        filters = generate_command({key: plain(loaded) for key, loaded in values.items()})
         what = f"this is a flat file for training, openr1 {stage} (it sets {keys})"
         then = "eval TASK" if command == "eval" else "generate --dataset_name DATASET"
         fix = f"openr1 {stage} {path}   trains with it; then: openr1 {then} --model_name_or_path RUN"
-    raise RecipeError(what, where=f"{path}:{values[only_training[0]].line}", fix=fix)
+        if filters:
+            what, fix = "this is a flat file that filters a dataset by pass rate", filters
+    raise RecipeError(what, where=f"{path}:{values[telling[0]].line}", fix=fix)
 
 
 def _check_keys(

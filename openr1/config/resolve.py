@@ -20,7 +20,7 @@ from openr1.config.defaults import OURS
 from openr1.config.names import explain_unknown, keys_of, nearest
 from openr1.config.origins import Origin, Setting
 from openr1.config.recipe import Recipe, Section
-from openr1.config.schema import check_own, own_defaults, own_fields
+from openr1.config.schema import check_own, own_defaults, own_fields, own_texts
 from openr1.config.values import contradictions, unusable
 from openr1.config.yaml_file import Loaded, plain
 from openr1.errors import RecipeError, RecipeErrors
@@ -208,7 +208,8 @@ def _typed(stage: str, asked: _Asked) -> tuple[dict[str, Any], dict[str, str]]:
             wrong[key] = "is a secret, and values are written to the run's files: hf auth login, or HF_TOKEN"
             continue
         if key in ours:
-            own_values[key] = value
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            own_values[key] = loaded.raw if number and loaded.raw and key in own_texts(stage) else value
             continue
         try:
             typed[key] = upstream[key].check(value, loaded.raw)

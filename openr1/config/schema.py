@@ -8,10 +8,11 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from openr1.config.catalogue import in_words
 from openr1.config.references import is_reference
 
 BACKEND_NAMES = ("auto", "vllm", "server", "transformers")
@@ -22,7 +23,7 @@ STAGES: tuple[Stage, ...] = ("sft", "grpo", "eval", "generate")
 class _Fields(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
-        strict=False,
+        strict=True,  # `true` is no number, and "yes" no switch
         allow_inf_nan=False,
         use_attribute_docstrings=True,
         populate_by_name=True,
@@ -30,6 +31,12 @@ class _Fields(BaseModel):
 
     stage: Stage | None = None
     """What the section does; a section named sft, grpo, eval or generate needs no `stage`."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        """`1e3` is a whole number too."""
+        return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class TrainFields(_Fields):
@@ -357,6 +364,16 @@ def own_defaults(stage: str) -> dict[str, Any]:
     }
 
 
+@functools.lru_cache(maxsize=8)
+def own_texts(stage: str) -> set[str]:
+    """Our fields of a stage that hold text and no number: what looks like one (`1.10`) is text there."""
+    return {
+        info.alias or name
+        for name, info in OWN[stage].model_fields.items()
+        if str in (info.annotation, *get_args(info.annotation))
+    }
+
+
 FLAT_REWARD_PARAMETERS = (
     "cosine_min_value_wrong",
     "cosine_max_value_wrong",
@@ -387,16 +404,30 @@ def check_own(stage: str, values: dict[str, Any]) -> tuple[dict[str, Any], dict[
         wrong: dict[str, str] = {}
         for problem in error.errors():
             key = str(problem["loc"][0]) if problem["loc"] else "?"
-            wrong.setdefault(key, _words(problem["msg"], problem.get("input")))
+            wrong.setdefault(key, _words(problem["type"], problem["msg"], problem.get("input")))
         good = {k: v for k, v in values.items() if k not in wrong}
         return (check_own(stage, good)[0] if len(good) < len(values) else {}), wrong
     dumped = model.model_dump(by_alias=True, exclude_unset=True)
     return dumped, {}
 
 
-def _words(message: str, given: Any) -> str:
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a map",
+}
+
+
+def _words(kind: str, message: str, given: Any) -> str:
     """pydantic's message in the tone of the others: "must be …, not …"."""
+    if kind in _KINDS:
+        return f"must be {_KINDS[kind]}, not {in_words(given)}"
     message = re.sub(r"^(Value error, |Input )", "", message)
     message = re.sub(r"^should be a valid ", "must be a valid ", message)
-    message = message.replace("should be", "must be").replace(", unable to parse string as an integer", "")
-    return f"{message}, not {given!r}" if "not" not in message else message
+    message = message.replace("should be", "must be")
+    return f"{message}, not {in_words(given)}" if "not" not in message else message

@@ -1,8 +1,10 @@
-"""Units of the upstream keys whose own help does not name one. Ours name theirs in their docstrings."""
+"""Units of numbers, for `configs explain`: of openr1's own keys, and of upstream's whose help names none."""
 
 from __future__ import annotations
 
 TOKENS = "tokens"
+REWARD = "reward"
+ROWS = "rows; below 1 a share of them"
 STEPS = "optimizer steps; below 1 a share of all steps"
 
 UNITS: dict[str, str] = {
@@ -33,4 +35,53 @@ UNITS: dict[str, str] = {
     "dataloader_num_workers": "processes per rank",
     "weight_decay": "per unit of learning rate",
     "max_grad_norm": "norm of the whole gradient",
+    "num_generations_eval": "completions per prompt",
+    "num_completions_to_print": "completions",
+    "pad_to_multiple_of": TOKENS,
+    "top_k": TOKENS,
+    "top_p": "probability mass",
+    "min_p": "share of the most likely token's probability",
+    "ref_model_sync_steps": "optimizer steps",
+    "eval_delay": "optimizer steps or epochs, as eval_strategy counts",
+    "eval_accumulation_steps": "evaluation batches",
+    "torch_empty_cache_steps": "optimizer steps",
+    "dataloader_prefetch_factor": "batches per worker",
+    "ddp_bucket_cap_mb": "MB",
+    "test_split_size": ROWS,
+    # openr1's own
+    "global_batch_size": "rows (sft) or completions (grpo) per optimizer step, over all devices",
+    "limit": "rows, or problems",
+    "eval_split_size": ROWS,
+    "eval_limit": "rows",
+    "eval_tasks_steps": "optimizer steps",
+    "threads": "CPU threads per process",
+    "max_prompt_length": TOKENS,
+    "micro_batch_tokens": TOKENS,
+    "log_samples": "completions per logged step",
+    "cosine_min_value_wrong": REWARD,
+    "cosine_max_value_wrong": REWARD,
+    "cosine_min_value_correct": REWARD,
+    "cosine_max_value_correct": REWARD,
+    "cosine_max_len": TOKENS,
+    "repetition_n_grams": "words",
+    "repetition_max_penalty": REWARD,
+    "max_completion_len": TOKENS,
+    "soft_punish_cache": TOKENS,
+    "batch_size": "completions",
+    "tensor_parallel": "GPUs",
+    "pipeline_parallel": "nodes",
+    "processes": "processes",
+    "max_model_length": TOKENS,
+    "gpu_memory_utilization": "share of a GPU's memory",
+    "server_timeout": "seconds",
+    "server_patience": "seconds",
+    "num_samples": "completions per problem",
+    "max_new_tokens": TOKENS,
+    "retry_max_new_tokens": TOKENS,
+    "max_failed": "share of the samples",
+    "min_completion_tokens": TOKENS,
+    "max_completion_tokens": TOKENS,
+    "pass_rate_min": "share of right answers, or mean reward",
+    "pass_rate_max": "share of right answers, or mean reward",
+    "ngram_size": "words",
 }

@@ -71,7 +71,7 @@ def load(path: Path) -> dict[str, Loaded]:
         RecipeError: when the file is missing, a directory, unreadable, binary, empty, too large, no valid
             YAML, has a key twice, or is not a map; each says where.
     """
-    text = _read(path)
+    text = read_text(path)
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
@@ -105,7 +105,12 @@ def load(path: Path) -> dict[str, Loaded]:
         raise RecipeError(TOO_DEEP, where=str(path), fix="a recipe is two levels deep") from None
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A recipe file's text.
+
+    Raises:
+        RecipeError: it is missing, a directory, unreadable, binary or too large.
+    """
     if path.is_dir():
         raise RecipeError("this is a directory, not a recipe", where=str(path), fix="name a .yaml file in it")
     try:

@@ -29,6 +29,7 @@ COMPLETION_NAMES = (
     "generation",
     "generations",
     "deepseek_solution",
+    "llm_response",
     "solution",
     "answer",
 )

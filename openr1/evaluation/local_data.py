@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from openr1.data.broken import MAX_LINE_BYTES, long_line
 from openr1.errors import RecipeError
 from openr1.evaluation.tasks import Task
 
@@ -51,8 +52,11 @@ def file_for(dataset: str, task: Task, tasks: Sequence[Task]) -> Path:
 
 
 def count_rows(path: Path) -> int | None:
-    """Rows of a JSON Lines file, and of a JSON list; None for what needs a library to count."""
+    """Rows of a JSON Lines file, and of a JSON list; None for what needs a library to count, and for a file
+    with a line so long that loading it will be refused."""
     if path.suffix == ".jsonl":
+        if long_line(path, MAX_LINE_BYTES):
+            return None
         with path.open("rb") as file:
             return sum(1 for line in file if line.strip())
     if path.suffix == ".json":

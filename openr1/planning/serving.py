@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from openr1.errors import DoesNotFit
 from openr1.hardware.facts import Finding, Machine
 from openr1.hardware.simulate import simulate
+from openr1.planning.context import capacity_bytes
 from openr1.planning.phases import VLLM_OVERHEAD_BYTES
 from openr1.planning.shape_table import TABLE
 from openr1.planning.shapes import ModelShape
@@ -154,6 +155,36 @@ def refusal(shape: ModelShape, machine: Machine, gpus: int, asked: Asked) -> Doe
         where=machine.profile.reason,
         fix="; or ".join(_ways_out(shape, machine, gpus, asked))
         or "more or larger cards, or a smaller model",
+    )
+
+
+def refusal_on_cpu(shape: ModelShape, machine: Machine, dtype: str, engines: int) -> DoesNotFit | None:
+    """Why a machine without GPU does not hold the weights; None where it does, or its memory is not known.
+
+    Args:
+        dtype: the weights' number format; `auto` is float32 here.
+        engines: processes that each load the model.
+    """
+    capacity = capacity_bytes(machine)
+    wide = 2 if dtype in ("bfloat16", "float16") else 4
+    needs = wide * shape.params * engines
+    if capacity is None or needs <= capacity[0]:
+        return None
+    # What is proposed leaves a tenth for the cache.
+    ways = [
+        words
+        for words, size in (
+            ("--processes 1", wide * shape.params),
+            ("--dtype bfloat16", 2 * shape.params * engines),
+            ("--dtype bfloat16 --processes 1", 2 * shape.params),
+        )
+        if size < needs and size <= 0.9 * capacity[0]
+    ]
+    return DoesNotFit(
+        f"{shape.name} does not fit: its weights take {needs / GIB:.1f} GiB and "
+        f"{capacity[0] / GIB:.1f} GiB of memory may be used",
+        where=machine.profile.reason,
+        fix="; or ".join(ways[:2]) or "a GPU, more memory, or a smaller model: --model MODEL",
     )
 
 

@@ -38,6 +38,9 @@ _ROWS = (
         False,
         131072,
     ),
+    # Mistral: heads of 128, not hidden / heads
+    ("mistralai/Mistral-Small-24B-Base-2501", "mistral", 5120, 40, 32, 8, 128, 32768, 131072, False, 32768),
+    ("HuggingFaceTB/SmolLM2-1.7B", "llama", 2048, 24, 32, 32, 64, 8192, 49152, True, 8192),
     ("meta-llama/Llama-3.2-3B", "llama", 3072, 28, 24, 8, 128, 8192, 128256, True, 131072),
     ("Qwen/Qwen3-0.6B", "qwen3", 1024, 28, 16, 8, 128, 3072, 151936, True, 40960),
     ("Qwen/Qwen3-1.7B", "qwen3", 2048, 28, 16, 8, 128, 6144, 151936, True, 40960),
@@ -68,6 +71,7 @@ _ALIASES = {
     "Qwen/Qwen2.5-7B": ("Qwen/Qwen2.5-Coder-7B",),
     "Qwen/Qwen2.5-32B": ("Qwen/Qwen2.5-Coder-32B",),
     "open-r1/Qwen2.5-Math-7B-RoPE-300k": ("open-r1/OpenR1-Distill-7B",),
+    "mistralai/Mistral-Small-24B-Base-2501": ("mistralai/Mistral-Small-24B-Instruct-2501",),
 }
 
 

@@ -67,19 +67,26 @@ def inspect_source(reference: str) -> set[str] | None:
         return None
     path = Path(name).expanduser().resolve()
     if not path.is_file():
-        raise RecipeError(f"reward file {name} does not exist", where=str(path))
+        raise RecipeError(f"reward file {name} does not exist", where=str(path), fix="check the path")
     try:
         body = ast.parse(path.read_bytes(), filename=str(path)).body
     except (SyntaxError, ValueError) as problem:
         line = getattr(problem, "lineno", None)
         raise RecipeError(
-            f"{name} is no Python: {problem}", where=f"{path}:{line}" if line else str(path)
+            f"{name} is no Python: {problem}",
+            where=f"{path}:{line}" if line else str(path),
+            fix="mend that line",
         ) from None
     found = [n for n in body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)) and n.name == function]
     if not found:
         if any(isinstance(n, (ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom, ast.If)) for n in body):
             return None
-        raise RecipeError(f"{name} has no function {function!r}", where=str(path))
+        there = [n.name for n in body if isinstance(n, ast.FunctionDef)]
+        raise RecipeError(
+            f"{name} has no function {function!r}",
+            where=str(path),
+            fix=f"it has: {', '.join(there) or 'none'}",
+        )
     node = found[-1]
     if node.decorator_list:
         return None

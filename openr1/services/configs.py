@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from openr1.config.recipe import Recipe, Section, find, flat_stage, parse, shipp
 from openr1.config.resolve import Resolved, defaults_of, resolve
 from openr1.config.schema import STAGES, own_fields
 from openr1.config.units import UNITS
-from openr1.config.yaml_file import plain
-from openr1.errors import OpenR1Error, RecipeError, UsageError
-from openr1.hardware import Machine
+from openr1.config.yaml_file import plain, read_text
+from openr1.errors import OpenR1Error, UsageError
+from openr1.hardware import Finding, Machine
 from openr1.planning import PlanDoesNotFit, plan
 from openr1.planning.calibration import load
 from openr1.planning.context import capacity_bytes
@@ -58,6 +58,11 @@ class Entry:
             "model": self.model,
             "sections": [fit.__dict__ for fit in self.fits],
         }
+
+
+def of_nodes(machine: Machine, nodes: int | None) -> Machine:
+    """The machine as one of so many that work together; None leaves it as it was found."""
+    return machine if nodes is None else replace(machine, nodes=Finding(nodes, f"--nodes {nodes}"))
 
 
 def list_recipes(machine: Machine) -> list[Entry]:
@@ -133,14 +138,7 @@ def read_recipe(name: str) -> tuple[Path, str]:
         RecipeError: there is no such recipe, or it cannot be read.
     """
     path = find(name)
-    try:
-        return path, path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot be read: {error}", where=str(path), fix=_shipped_names()) from None
-
-
-def _shipped_names() -> str:
-    return f"shipped recipes: {', '.join(shipped())}"
+    return path, read_text(path)
 
 
 def copy_recipe(name: str, target: str | None, *, force: bool = False) -> Path:
@@ -193,14 +191,19 @@ def write_recipe(new: Path, text: str, *, force: bool) -> None:
     """Write a recipe's text, never over another file unless `force` is set.
 
     Raises:
-        UsageError: the file exists.
+        UsageError: the file exists, or cannot be written.
     """
     if new.exists() and not force:
         raise UsageError(f"{new} exists already", where=str(new), fix="name another file, or add --force")
-    new.parent.mkdir(parents=True, exist_ok=True)
     part = new.with_name(f".{new.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(new)
+    try:
+        new.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(new)
+    except OSError as error:
+        raise UsageError(
+            f"the recipe cannot be written: {error.strerror}", where=str(new), fix="name another file"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -285,7 +288,7 @@ def _meaning(key: str, stage: str) -> tuple[Any, ...]:
     why = str(setting.origin).removeprefix("default: ")
     own = own_fields(stage)
     if key in own:
-        return "openr1", own_types(stage)[key], None, shown, why, own[key], None
+        return "openr1", own_types(stage)[key], None, shown, why, own[key], UNITS.get(key)
     known = fields_of(stage)[key]
     owner = f"TRL {made_from()['trl']}"
     bounds = bounds_in_words(key)

@@ -65,7 +65,7 @@ def sampling_plan(
             fix="--backend vllm, or evaluate one model: --model MODEL",
         )
     if not machine.gpus:
-        found = _on_cpu(resolved, machine, backend, why)
+        found = _on_cpu(resolved, machine, backend, why, models)
     elif backend not in VLLM:
         found = _beside(resolved, machine, why, gpus or here)
     else:
@@ -130,7 +130,9 @@ def _backend(resolved: Resolved, machine: Machine) -> tuple[str, str]:
     return "transformers", "vLLM is not installed (it samples many times faster)"
 
 
-def _on_cpu(resolved: Resolved, machine: Machine, backend: str, why: str) -> dict[str, Any]:
+def _on_cpu(
+    resolved: Resolved, machine: Machine, backend: str, why: str, models: Sequence[str]
+) -> dict[str, Any]:
     """On a CPU as many engines as asked for; over nodes the first draws and grades, and the others serve."""
     nodes = int(machine.nodes.value or 1)
     wide = resolved["tensor_parallel"] or 1
@@ -145,6 +147,10 @@ def _on_cpu(resolved: Resolved, machine: Machine, backend: str, why: str) -> dic
             fix="--parallel data --processes N, or leave it out",
         )
     count = resolved["processes"] or 1
+    for name in models:
+        shape = find_shape(name).value
+        if shape and (refused := serving.refusal_on_cpu(shape, machine, resolved["dtype"], count)):
+            raise refused
     threads = max(1, int((machine.cpu_cores.value or 1) // count))
     environments = [{"OMP_NUM_THREADS": str(threads)}] * count
     if count > 1:

@@ -205,9 +205,20 @@ def check_launchable(prepared: Prepared) -> None:
         needed |= {"trl", "accelerate"}
     missing = sorted(name for name in needed if importlib.util.find_spec(name) is None)
     if missing:
-        extra = "train" if prepared.resolved.stage in TRAINING_STAGES else prepared.resolved.stage
-        raise EnvironmentProblem(f"not installed: {', '.join(missing)}", fix=f'pip install "openr1[{extra}]"')
+        raise EnvironmentProblem(
+            f"not installed: {', '.join(missing)}", fix=_how_to_install(missing, prepared.resolved.stage)
+        )
     check_accounts(prepared.resolved)
+
+
+def _how_to_install(missing: list[str], stage: str) -> str:
+    if missing == ["flash_attn"]:  # no extra brings it: it is built against the torch that is here
+        return (
+            "leave attn_implementation out (sdpa gives the same numbers), or, with CUDA: "
+            "pip install flash-attn --no-build-isolation"
+        )
+    extras = ["train" if stage in TRAINING_STAGES else stage] if set(missing) != {"vllm"} else []
+    return f'pip install "openr1[{",".join([*extras, *(["vllm"] if "vllm" in missing else [])])}]"'
 
 
 def _begin(prepared: Prepared, attempt: Path) -> None:

@@ -20,6 +20,17 @@ from pathlib import Path
 from typing import Any
 
 TARGET = Path(__file__).parent.parent / "config" / "trl_fields.json"
+# Texts of which TRL takes a few words only, and looks at them in the middle of the first step. They stand in
+# its docstring; a test compares.
+WORDS: dict[str, tuple[str, ...]] = {
+    "loss_type": ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
+    "scale_rewards": ("group", "batch", "none"),
+    "importance_sampling_level": ("token", "sequence"),
+    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
+    "vllm_mode": ("server", "colocate"),
+    "vllm_model_impl": ("vllm", "transformers"),
+    "vllm_importance_sampling_mode": ("token_truncate", "token_mask", "sequence_truncate", "sequence_mask"),
+}
 KINDS = {bool: "bool", int: "int", float: "float", str: "str", dict: "dict", list: "list", type(None): "none"}
 
 
@@ -101,9 +112,12 @@ def collect() -> dict[str, Any]:
             for field in dataclasses.fields(cls):
                 if not field.init:
                     continue
+                choices = choices_of(hints[field.name], dict(field.metadata))
+                if choices is None and stage == "grpo":
+                    choices = list(WORDS.get(field.name, ())) or None
                 entry = {
                     "kinds": kinds_of(hints[field.name]),
-                    "choices": choices_of(hints[field.name], dict(field.metadata)),
+                    "choices": choices,
                     "default": default_of(field),
                     "help": first_sentence(field.metadata.get("help")),
                 }

@@ -22,8 +22,9 @@ from openr1.errors import EnvironmentProblem
 from openr1.runs.child import Child
 
 MAIN = "main"
-RESUMING = ("*.pt", "*.pth", "optimizer.bin", "training_args.bin", "openr1-*")
-"""Optimizer, scheduler and random states, arguments, seals: what continues a run is no part of the model."""
+RESUMING = ("*.pt", "*.pth", "optimizer.bin", "training_args.bin", "openr1-*", "latest", "zero_to_*.py")
+"""Optimizer, scheduler and random states, arguments, seals, and what DeepSpeed leaves beside its shards: what
+continues a run is no part of the model."""
 WAITING = ".hub"
 """Folder of the run with what waits for its upload."""
 

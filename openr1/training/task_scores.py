@@ -56,7 +56,11 @@ class TaskScores(TrainerCallback):
         begun = time.perf_counter()
         if self.child.first:
             self._score(state.global_step)
-        any_of(self.child, False)  # the other ranks wait for the first one
+            any_of(self.child, False)
+        else:
+            # The first rank says now and then that it is at work: no wait is longer than one unit of samples.
+            while any_of(self.child, False):
+                pass
         self.reporter.paused(time.perf_counter() - begun)
 
     def _score(self, step: int) -> None:
@@ -99,6 +103,7 @@ class TaskScores(TrainerCallback):
         params = SamplingParams(asked.temperature, asked.top_p, asked.top_k, limit, self.asked["seed"])
         rows = []
         for unit, completions in sampler.run(units_of(requests, sampler.unit_size), params):
+            any_of(self.child, True)
             rows += [
                 {"row": request.row, "index": request.index, **completion.as_dict()}
                 for request, completion in zip(unit.requests, completions, strict=True)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from openr1.config.catalogue import fields_of
 from openr1.config.header import header_of
+from openr1.config.names import all_keys
+from openr1.config.own_types import own_types
 from openr1.config.recipe import shipped
+from openr1.config.schema import STAGES
 from openr1.config.units import UNITS
 from tests.conftest import Cli
 
@@ -60,6 +62,17 @@ def test_the_list_says_what_fits_where(cli: Cli) -> None:
     assert "sft, grpo do not fit" in next(line for line in named if "qwen1.5b-instruct" in line)
 
 
+def test_the_list_for_several_nodes(cli: Cli) -> None:
+    def fits(*words: object) -> bool | None:
+        entries = cli("configs", "ls", "--simulate", "8xH100", *words, "--json").json
+        (entry,) = (e for e in entries if e["name"] == "deepseek-r1-generate")
+        return bool(entry["sections"][0]["fits"])
+
+    assert not fits() and not fits("--nodes", 1) and fits("--nodes", 2)
+    assert "2 nodes of 8 × H100" in cli("configs", "ls", "--simulate", "8xH100", "--nodes", 2).out
+    assert "--nodes" in cli("configs", "ls", "--nodes", "0", code=2).err
+
+
 def test_what_a_recipe_needs_is_read_from_its_head() -> None:
     needed = {name: header_of(path).gpu_gb for name, path in shipped().items()}
     assert needed["tiny-cpu"] == 0 and needed["qwen0.5b-light"] == 12
@@ -83,6 +96,8 @@ def test_a_copy_writes_over_nothing_unless_asked(cli: Cli) -> None:
     assert (cli.folder / "my.yaml").read_text() == "seed: 1\n"
     cli("configs", "cp", "tiny-cpu", "my.yaml", "--force")
     assert "builtin:tiny-qwen2" in (cli.folder / "my.yaml").read_text()
+    done = cli("configs", "cp", "tiny-cpu", "my.yaml/new.yaml", code=2)
+    assert "cannot be written" in done.err and "name another file" in done.err
     assert "my.txt.yaml" in cli("configs", "cp", "tiny-cpu", "my.txt", code=2).err
 
 
@@ -96,6 +111,8 @@ def test_explain_gives_meaning_type_unit_default_and_places(cli: Cli) -> None:
     assert path == "tiny-cpu.yaml"
     assert "max_completion_length: 64" in shipped()["tiny-cpu"].read_text().splitlines()[int(line) - 1]
     assert (tiny["section"], tiny["value"]) == ("grpo", 64)
+    assert "unit     seconds" in cli("configs", "explain", "server_patience").out
+    assert "one of   group, batch, none" in cli("configs", "explain", "scale_rewards").out
     both = cli("configs", "explain", "seed", "--json").json
     assert [m["stages"] for m in both["meanings"]] == [["sft", "grpo"], ["eval", "generate"]]
 
@@ -140,10 +157,20 @@ def test_what_does_not_exist_is_answered_with_what_does(cli: Cli, words: list[st
 def test_a_recipe_that_is_not_there_names_the_nearest(cli: Cli) -> None:
     assert "did you mean tiny-cpu?" in cli("configs", "show", "tinycpu", code=3).err
     assert "there is no command" in cli("sfft", "x", code=2).err
+    cli.write("binary.yaml", b"\x89PNG\xff")
+    for name, said in (("gone.yaml", "no such file"), (".", "directory"), ("binary.yaml", "not a text file")):
+        for verb in ("show", "cp", "migrate"):
+            assert said in cli("configs", verb, name, code=3).err
 
 
-def test_units_belong_to_keys_that_exist() -> None:
-    assert set(UNITS) <= set(fields_of("sft")) | set(fields_of("grpo"))
+WITHOUT_A_UNIT = {"seed", "temperature"}
+
+
+def test_units_belong_to_keys_that_exist_and_no_number_of_ours_is_without() -> None:
+    assert set(UNITS) <= all_keys()
+    for stage in STAGES:
+        numbers = {key for key, kind in own_types(stage).items() if "number" in kind}
+        assert numbers - WITHOUT_A_UNIT <= set(UNITS), stage
 
 
 def test_the_recipes_come_with_the_wheel(tmp_path: Path) -> None:
@@ -157,14 +184,26 @@ def test_the_recipes_come_with_the_wheel(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     wheel = next(tmp_path.glob("*.whl"))
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    done = subprocess.run(
-        [sys.executable, "-m", "openr1", "configs", "ls", "--json"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert str(tmp_path / "site") in done.stdout
-    assert all(f'"{name}"' in done.stdout for name in shipped())
+    old = ROOT / "tests" / "config" / "legacy" / "light-sft.yaml"
+
+    def configs(*words: object) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "openr1", "configs", *map(str, words)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "site"), "HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    listed = configs("ls", "--json")
+    assert str(tmp_path / "site") in listed
+    assert all(f'"{name}"' in listed for name in shipped())
+    assert configs("show", "qwen0.5b-light") == shipped()["qwen0.5b-light"].read_text()
+    configs("cp", "tiny-cpu", "mine.yaml")
+    assert (tmp_path / "mine.yaml").read_text() == shipped()["tiny-cpu"].read_text()
+    assert "qwen0.5b-light.yaml:" in configs("explain", "max_completion_length")
+    assert "in sft   512   (recipe: " in configs("explain", "max_length", old)
+    assert configs("migrate", old).startswith("# light-sft: migrated from a file of open-r1 2025-02.")

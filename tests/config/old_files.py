@@ -17,6 +17,17 @@ MIN_LR = {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"mi
 EVALUATES = {"do_eval": True, "eval_strategy": "steps", "eval_steps": 100.0}
 WRAPPED = {"packing_strategy": "wrapped", "average_tokens_across_devices": False}
 OWN_TOKENS = {"average_tokens_across_devices": False}
+SMOL = {
+    "learning_rate": 5e-5, "lr_scheduler_type": "linear", "warmup_steps": 0.1, "weight_decay": 1e-4,
+    "num_train_epochs": 3.0, "max_length": 8192, "packing": True, "optim": "adamw_torch", "save_steps": 500.0,
+    "save_total_limit": 1, "attn_implementation": "sdpa", "dataset_config": None, "eval_strategy": "no",
+    "dataset_name": "open-r1/OpenR1-Math-220k", "dataset_num_proc": 48,
+}  # fmt: skip
+MATH_220K = {
+    "learning_rate": 5e-5, "warmup_steps": 0.05, "num_train_epochs": 1.0, "max_length": 16384,
+    "save_steps": 100.0, "save_total_limit": 1, "dataset_name": "open-r1/OpenR1-Math-220k",
+    "dataset_config": None, "dataset_num_proc": 48, "eval_strategy": "no", "use_liger_kernel": False,
+}  # fmt: skip
 S1 = "A conversation between User and Assistant."
 S2 = "You are a helpful AI Assistant that provides well-reasoned and detailed responses."
 S3 = "You are a helpful AI Assistant, designed to provided well-reasoned"
@@ -92,6 +103,25 @@ OLD_FILES: dict[str, Expected] = {
         FEB, 16, OWN_TOKENS, learning_rate=5e-5, lr_scheduler_type="linear", warmup_steps=0.1,
         weight_decay=1e-4, num_train_epochs=3.0, max_length=32768, packing=False, packing_strategy="bfd",
         optim="adamw_torch", attn_implementation="sdpa", save_steps=500.0,
+    ),
+    # 1 x 4 on 4 nodes of 8; `eval_strategy: no` without quotes, and do_eval beside it evaluated nothing
+    "sft-2025-02-mistral-small-24b": sft(
+        FEB, 128, WRAPPED, **COSINE, learning_rate=2e-5, warmup_steps=0.1, num_train_epochs=5.0,
+        max_length=32768, packing=True, do_eval=False, eval_strategy="no", save_strategy="epoch",
+        save_total_limit=2, logging_steps=1.0, dataset_name="yentinglin/OpenR1-Math-220k-trl-format",
+        model_name_or_path="mistralai/Mistral-Small-24B-Instruct-2501", max_grad_norm=1.0,
+    ),
+    # 4 x 2 on 8 GPUs
+    "sft-2025-02-smollm2-1.7b": sft(
+        FEB, 64, WRAPPED, **SMOL, model_name_or_path="HuggingFaceTB/SmolLM2-1.7B",
+    ),
+    "sft-2025-02-smollm2-1.7b-instruct": sft(
+        FEB, 64, WRAPPED, **SMOL, model_name_or_path="HuggingFaceTB/SmolLM2-1.7B-Instruct",
+    ),
+    # 16 x 1 on 8 GPUs: the demo between its first version and its last
+    "sft-2025-02-qwen1.5b-220k": sft(FEB, 128, WRAPPED, **MIN_LR, **MATH_220K, packing=True),
+    "sft-2025-07-qwen1.5b-220k": sft(
+        JULY, 128, OWN_TOKENS, **MIN_LR, **MATH_220K, packing=False, packing_strategy="bfd",
     ),
     # 4 x 4 on one RTX 3060
     "light-sft": sft(

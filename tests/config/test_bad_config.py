@@ -80,6 +80,11 @@ def test_from_an_earlier_section_skips_those_between(tmp_path: Path) -> None:
         ("save_strategy: no", "save_strategy", "no"),
         ("eval_strategy: no", "eval_strategy", "no"),
         ("run_name: yes", "run_name", "yes"),
+        ("limit: 1e3", "limit", 1000),
+        ("limit: 32.0", "limit", 32),
+        ("eval_split_size: 1e-1", "eval_split_size", 0.1),
+        ("dataset_revision: 1.10", "dataset_revision", "1.10"),
+        ("dataset_prompt_column: no", "dataset_prompt_column", "no"),
         ("run_name: off", "run_name", "off"),
         ("run_name: 1.10", "run_name", "1.10"),
         ("model_revision: 007", "model_revision", "007"),
@@ -102,6 +107,23 @@ def test_a_switch_takes_true_and_false_only(tmp_path: Path, word: str) -> None:
     found = recipe(tmp_path, f"sft:\n  packing: {word}\n")
     with pytest.raises(RecipeError, match="must be true or false"):
         resolve(found, found.section("sft"), environ={"HOME": "/"})
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("loss_type: dapoo", "must be one of grpo, dr_grpo, dapo"),
+        ("scale_rewards: groups", "must be one of group, batch, none"),
+        ("importance_sampling_level: word", "must be one of token, sequence"),
+        ("vllm_mode: colocated", "must be one of server, colocate"),
+    ],
+)
+def test_a_word_that_trl_would_refuse_in_its_first_step_is_refused_at_once(
+    tmp_path: Path, line: str, words: str
+) -> None:
+    found = recipe(tmp_path, f"grpo:\n  {line}\n")
+    with pytest.raises(RecipeError, match=words):
+        resolve(found, found.section("grpo"), environ={"HOME": "/"})
 
 
 def test_an_anchor_is_a_value_like_any_other(tmp_path: Path) -> None:

@@ -34,3 +34,17 @@ def test_kinds_and_choices_are_read_rightly() -> None:
     assert "steps" in (sft["save_strategy"].choices or ())
     assert grpo["loss_type"].choices != sft["loss_type"].choices
     assert "reward_funcs" in grpo and "reward_funcs" not in sft
+
+
+def test_the_words_that_trl_looks_at_late_are_those_of_its_docstring() -> None:
+    import re
+
+    from trl import GRPOConfig
+
+    from openr1.training.catalogue import WORDS
+
+    parts = re.split(r"\n {8}(\w+) \(.*\):\n", GRPOConfig.__doc__ or "")
+    texts = dict(zip(parts[1::2], parts[2::2], strict=True))
+    for key, words in WORDS.items():
+        assert set(re.findall(r'`"(\w+)"`', texts[key])) == set(words), key
+        assert fields_of("grpo")[key].choices == words

@@ -17,6 +17,7 @@ from openr1.config.yaml_file import load
 from openr1.errors import DoesNotFit
 from openr1.hardware import Machine, simulate
 from openr1.planning import plan
+from openr1.services.engines import sampling_plan
 
 MACHINES = {name: simulate(name) for name in ("cpu", "RTX 3060", "RTX 4090", "H100", "8xH100")}
 ALL = set(MACHINES)
@@ -74,6 +75,34 @@ def test_it_fits_or_is_refused_with_edits(name: str, section: str, machine: str)
     assert "GiB" in caught.value.what
     edits: list[Any] = caught.value.edits  # type: ignore[attr-defined]
     assert edits and all(edit.flags.startswith("--") for edit in edits)
+
+
+# Where what samples has room, by recipe; the others' evaluations take a model that trains there.
+SAMPLES = {
+    "r1-distill-qwen-7b-generate": {"RTX 4090", "H100", "8xH100"},
+    "deepseek-r1-generate": set(),  # two nodes, below
+    "qwen-math-7b-simple-rl": {"RTX 4090", "H100", "8xH100"},
+    "openr1-distill-7b": {"RTX 4090", "H100", "8xH100"},
+}
+
+
+@pytest.mark.parametrize("machine", [*MACHINES, "8xH100, 2 nodes"])
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_what_samples_gets_a_plan_or_is_refused_with_a_way_out(name: str, machine: str) -> None:
+    recipe = parse(shipped()[name], "pipeline")
+    here = simulate(machine)
+    for section in recipe.sections:
+        if section.stage not in ("eval", "generate"):
+            continue
+        one = resolve(recipe, section, environ={"HOME": "/"})
+        model = str(one.values.get("model_name_or_path") or recipe.shared["model_name_or_path"].value)
+        if machine in SAMPLES.get(name, ALL) or ("nodes" in machine and section.stage == "generate"):
+            made = sampling_plan(one, here, [model], None)
+            assert made["backend"] == ("server" if "nodes" in machine else made["backend"])
+        elif "nodes" not in machine:  # an evaluation runs on one
+            with pytest.raises(DoesNotFit) as caught:
+                sampling_plan(one, here, [model], None)
+            assert "GiB" in caught.value.what and caught.value.fix
 
 
 @pytest.mark.parametrize("path", sorted(shipped().values()), ids=lambda p: p.stem)

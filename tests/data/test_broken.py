@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from openr1.data.broken import BLOCK, broken_row, check_file, long_line
+from openr1.data.broken import BLOCK, MAX_LINE_BYTES, broken_row, check_file, long_line
 from openr1.errors import RecipeError
+from openr1.evaluation.local_data import count_rows
 
 CSV = [
     ('a,b\n1,2\n3\n5,6\n', 3, "has 1 fields, the header has 2 (a, b)"),
@@ -89,3 +90,12 @@ def test_other_kinds_are_left_to_their_library(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1")
     check_file(path)
     assert broken_row(path) is None
+
+
+def test_counting_problems_for_a_plan_reads_no_endless_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n\n{"a": 2}\n')
+    assert count_rows(path) == 2
+    with path.open("rb+") as file:
+        file.truncate(MAX_LINE_BYTES + 100)
+    assert count_rows(path) is None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openr1.errors import EnvironmentProblem, RecipeError, UsageError
+from openr1.errors import DoesNotFit, EnvironmentProblem, RecipeError, UsageError
 from openr1.evaluation.problems import data_fingerprint, problems_of
 from openr1.evaluation.protocol import PROTOCOLS, conditions_of, default_protocol, differences
 from openr1.evaluation.tasks import GPQA_WRONG, TASKS, task_named
@@ -292,6 +292,12 @@ def test_what_a_plan_samples_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         sampling(parallel="tensor", simulate="cpu")
     two = sampling(processes=2, simulate="cpu")
     assert len(two["environments"]) == 2 and two["backend"] == "transformers"
+    with pytest.raises(DoesNotFit, match=r"weights take 28\.4 GiB and 14\.4 GiB of memory") as refused:
+        sampling(simulate="cpu", model_name_or_path=distill + "7B")
+    assert "a smaller model" in str(refused.value.fix)
+    with pytest.raises(DoesNotFit) as refused:
+        sampling(simulate="cpu", processes=3)
+    assert str(refused.value.fix) == "--processes 1; or --dtype bfloat16"
     served = sampling(server=["http://a:1"], simulate="8xH100")
     assert served["backend"] == "server" and served["requires"] == ["aiohttp"]
 

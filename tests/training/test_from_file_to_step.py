@@ -56,6 +56,29 @@ SFT: dict[str, tuple[dict[str, Any], str]] = {
         WHOLE,
     ),
     "AI-MO/NuminaMath-TIR": ({"problem": "1+1", "solution": "2", "messages": [USER, ANSWER]}, WHOLE),
+    "HuggingFaceH4/numina-deepseek-r1-qwen-7b": (
+        {
+            "problem": "1+1",
+            "solution": "2",
+            "messages": [USER, ANSWER],
+            "generation": "other",
+            "distilabel_metadata": {"raw_output_text_generation_0": "other"},
+            "model_name": "m",
+        },
+        WHOLE,
+    ),
+    "PrimeIntellect/SYNTHETIC-1": (
+        {
+            "problem_id": "p1",
+            "task_type": "verifiable_math",
+            "prompt": "1+1",
+            "gold_standard_solution": "2",
+            "verification_info": '{"ground_truth": "2"}',
+            "llm_response": THINK,
+            "score": 1.0,
+        },
+        WHOLE,
+    ),
     "problem and solution": ({"problem": "1+1", "solution": THINK}, WHOLE),
     "problem and generations": (
         {"problem": "1+1", "generations": ["3", THINK], "correctness_math_verify": [False, True]},
@@ -94,6 +117,14 @@ def test_sft(layout: str, tmp_path: Path) -> None:
 
 
 GRPO: dict[str, tuple[dict[str, Any], str]] = {
+    "AI-MO/NuminaMath-TIR": (
+        {"problem": "1+1", "solution": "We add: $\\boxed{2}$.", "messages": [USER, ANSWER]},
+        "problem → prompt, solution → solution",
+    ),
+    "DigitalLearningGmbH/MATH-lighteval": (
+        {"problem": "1+1", "level": "Level 1", "type": "Algebra", "solution": "We add: $\\boxed{2}$."},
+        "problem → prompt, solution → solution",
+    ),
     "open-r1/OpenR1-Math-220k": (
         {"problem": "1+1", "solution": "2", "answer": "2", "uuid": "7", "messages": [USER, ANSWER]},
         "problem → prompt, solution → solution",
@@ -163,6 +194,26 @@ def test_contests(layout: str, tmp_path: Path) -> None:
     # An untrained model writes no program: for Codeforces that costs, for the IOI it earns nothing.
     assert step[f"rewards/{rewards[0]}/mean"] == (-1.0 if rewards[0] == "cf_code" else 0.0)
     assert step["verdict/no_answer"] == 1.0
+
+
+def test_programs(tmp_path: Path) -> None:
+    """open-r1/verifiable-coding-problems-python: no gold answer, tests in a struct that the reward reads."""
+    tests = [{"input": "1", "output": "2", "type": "stdin_stdout"}]
+    row = {
+        "problem_statement": "double the number",
+        "gold_standard_solution": "print(2 * int(input()))",
+        "verification_info": {"language": "python", "test_cases": tests},
+        "source": "apps",
+        "metadata": {"difficulty": "easy"},
+    }
+    path = write_rows(tmp_path / "rows.jsonl", [row] * 4)
+    words = ("--dataset_name", path, "--max_steps", 1, "--global_batch_size", 2, "--num_generations", 2)
+    rewards = ("--reward_funcs", "[code, format]", "--max_completion_length", 4)
+    child, heard = child_of("grpo", tmp_path, *words, *rewards)
+    assert train(child)["steps"] == 1
+    assert "problem_statement → prompt, no gold answer" in heard.notices
+    (step,) = (row for row in rows_of(child.run.path / "metrics.jsonl") if "loss" in row)
+    assert step["rewards/code/mean"] == 0.0 and step["verdict/no_answer"] == 1.0
 
 
 @pytest.mark.parametrize("layout", GRPO)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.conftest import Cli, only_run, rows_of
 
 
@@ -33,6 +35,18 @@ def test_the_last_score_is_that_of_the_evaluation_afterwards(cli: Cli, tiny: str
     found = [row[key] for row in rows_of(run / "metrics.jsonl") if key in row]
     scores = cli("eval", tiny, "--model", run, "--json").json["result"]["scores"]
     assert found == [scores[0]["accuracy"]]
+
+
+@pytest.mark.slow
+def test_of_two_ranks_the_first_scores_and_the_other_waits(cli: Cli, tiny: str) -> None:
+    words = ("sft", tiny, "--processes", 2, "--max_steps", 4, "--eval.temperature", 1.0)
+    cli(*words, "--output_dir", "plain")
+    cli(*words, "--eval_tasks_steps", 2, "--output_dir", "scored")
+    key = "tasks/builtin:chain-sum?steps=2/accuracy"
+    scored = [row["step"] for row in rows_of(cli.folder / "scored" / "metrics.jsonl") if key in row]
+    assert scored == [2, 4]
+    plain, other = (cli.folder / name / "model" / "model.safetensors" for name in ("plain", "scored"))
+    assert plain.read_bytes() == other.read_bytes()
 
 
 def test_without_tasks_it_is_refused_before_anything_starts(cli: Cli) -> None:

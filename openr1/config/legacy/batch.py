@@ -19,6 +19,7 @@ WRITTEN_FOR: dict[str, tuple[int, str]] = {
     "OpenR1-Distill-7B": (8, NODE),
     "OpenR1-Qwen-7B": (8, NODE),
     "OpenR1-Qwen-7B-SFT": (8, NODE),
+    "Mistral-Small-24B-Instruct-2501-Open-R1-Distill": (32, "4 nodes of 8 GPUs, open-r1's recipe"),
     "OlympicCoder-7B": (8, NODE),
     "OlympicCoder-32B": (128, "16 nodes of 8 GPUs, open-r1's recipe"),
     "Qwen2.5-1.5B-Open-R1-GRPO": (8, NODE),

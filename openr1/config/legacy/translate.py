@@ -100,6 +100,7 @@ def translate(values: Mapping[str, Loaded], stage: str, known: set[str]) -> Tran
     gpus = _gpus(then, stage)
     facts += _batch(values, then, kept, stage, vintage)
     facts += _dead_cadence(values, then)
+    facts += _dead_evaluation(values, then, kept)
     today = {key: plain(loaded) for key, loaded in kept.items()}
     # Whether vLLM generated then is known from the file as it was: its key may have gone to the plan.
     generated = {"use_vllm": then["use_vllm"]} if "use_vllm" in then else {}
@@ -160,6 +161,18 @@ def _dead_cadence(values: Mapping[str, Loaded], then: Mapping[str, Any]) -> list
         return []
     says = "saves nothing beside save_strategy: no; --save_strategy steps does"
     return [Fact("save_steps", str(then["save_steps"]), values["save_steps"].line, says, "save_steps")]
+
+
+def _dead_evaluation(
+    values: Mapping[str, Loaded], then: Mapping[str, Any], kept: dict[str, Loaded]
+) -> list[Fact]:
+    """`do_eval` alone got no rows: open-r1 stopped there with an error, after training; TRL did nothing."""
+    strategy = then.get("eval_strategy", then.get("evaluation_strategy", "no"))
+    if then.get("do_eval") is not True or str(strategy) != "no":
+        return []
+    kept.pop("do_eval")
+    says = "evaluated nothing without an eval_strategy; --eval_strategy steps does"
+    return [Fact("do_eval", "true", values["do_eval"].line, says, None)]
 
 
 def _shown(key: str, value: Any) -> str:
