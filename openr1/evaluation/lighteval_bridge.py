@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from openr1.config.names import nearest
+from openr1.data.sources import accept, refused
 from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError, UsageError
 from openr1.evaluation.protocol import conditions_of
-from openr1.evaluation.tasks import LIGHTEVAL, Task
+from openr1.evaluation.tasks import LIGHTEVAL, TASKS, Task
 from openr1.grading.extract import final_part
 from openr1.runs.child import Child
 from openr1.sampling.backend import Sampler
@@ -113,7 +114,7 @@ def _run_task(le: Any, child: Child, sampler: Sampler, model: dict[str, str], ta
     values, name = child.values, task.name.removeprefix(LIGHTEVAL)
     folder = child.run.path / "lighteval"
     adapter = _adapter(le, child, sampler, model, task)
-    with _tasks_of(le, values, name, child.run.path):
+    with _tasks_of(le, values, name, child.run.path) as repositories:
         tracker = le.EvaluationTracker(
             output_dir=str(folder),
             results_path_template="{output_dir}/results/{model}",
@@ -135,7 +136,7 @@ def _run_task(le: Any, child: Child, sampler: Sampler, model: dict[str, str], ta
         except OpenR1Error:
             raise
         except Exception as error:
-            raise _explain(error, name) from error
+            raise _explain(error, name, next(iter(repositories), "")) from error
     pipeline.save_and_push_results()
     return _score(child, model, sampler, task, adapter, tracker)
 
@@ -273,9 +274,14 @@ def _is_set(child: Child, key: str) -> bool:
 
 
 @contextlib.contextmanager
-def _tasks_of(le: Any, values: dict[str, Any], name: str, run: Path) -> Iterator[None]:
-    """lighteval's registry with the local dataset in place of the hub's, for the time of one task."""
+def _tasks_of(le: Any, values: dict[str, Any], name: str, run: Path) -> Iterator[list[str]]:
+    """lighteval's registry with the local dataset in place of the hub's, for the time of one task.
+
+    Yields:
+        the datasets that the task reads, once it is loaded.
+    """
     original = le.Registry.load_all_task_configs
+    repositories: list[str] = []
 
     def load(custom_tasks: Any = None, load_multilingual: bool = False) -> dict[str, Any]:
         configs: dict[str, Any] = original(custom_tasks=custom_tasks, load_multilingual=load_multilingual)
@@ -292,11 +298,12 @@ def _tasks_of(le: Any, values: dict[str, Any], name: str, run: Path) -> Iterator
             for key in mine:
                 configs[key].hf_repo = str(_folder_of(Path(values["dataset"]), configs[key], run))
                 configs[key].hf_subset, configs[key].hf_revision = "default", None
+        repositories.extend(configs[key].hf_repo for key in mine)
         return configs
 
     le.Registry.load_all_task_configs = staticmethod(load)
     try:
-        yield
+        yield repositories
     finally:
         le.Registry.load_all_task_configs = original
 
@@ -352,14 +359,21 @@ def _not_generative(name: str) -> OpenR1Error:
     )
 
 
-def _explain(error: Exception, name: str) -> OpenR1Error:
+def _explain(error: Exception, name: str, repository: str) -> OpenR1Error:
     text = " ".join(str(error).split())[:300] or type(error).__name__
     kinds = {cls.__name__ for cls in type(error).__mro__}
+    gated = any(task.gated and task.hub == repository for task in TASKS.values())
+    no_access = refused(error, repository, gated)
+    if no_access is not None:
+        return no_access
     if kinds & {"ConnectionError", "OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError"}:
         return EnvironmentProblem(
-            "the task's dataset is not on this machine and the hub cannot be reached",
+            "the task's dataset is not on this machine and the hub cannot be reached"
+            + (f"; the dataset {repository} is gated" if gated else ""),
             where=f"{LIGHTEVAL}{name}",
-            fix="connect, or give the data with --dataset FILE",
+            fix=f"{accept(repository)}, and connect. Or give the data with --dataset FILE"
+            if gated
+            else "connect, or give the data with --dataset FILE",
         )
     return RecipeError(
         f"lighteval cannot run this task: {type(error).__name__}: {text}",
