@@ -1,13 +1,15 @@
 """An evaluation end to end against lighteval's own, and what grading costs in it.
 
-    python benchmarks/eval.py [--problems 256] [--rounds 3] [--golds math_500.jsonl] [--json OUT]
+    python benchmarks/eval.py [--problems 256] [--rounds 5] [--golds math_500.jsonl] [--json OUT]
 
-Part 1: the same tiny model, problems, greedy answers and length, on the same transformers backend (batches of
-128, float32, one thread): `openr1 eval`'s child against lighteval's Pipeline with its TransformersModel. Each
-runs in a process of its own, by turns, and times itself from after the imports to the results on disk: load,
-tokenise, generate, grade, write. lighteval gets the work-arounds without which it does not run
-(docs/evaluation.md). The wall clock counts, by the fastest round of each. CPU seconds are printed beside it;
-ours hold the imports of our grading workers, which lighteval has done before its clock starts.
+Part 1: the same tiny model, problems of 20 to 1,000 characters, greedy answers and length, on the same
+transformers backend (batches of 128, float32, one thread): `openr1 eval`'s child against lighteval's
+Pipeline with its TransformersModel. Each runs in a process of its own, by turns, and times itself from
+after the imports to the results on disk: load, tokenise, generate, grade, write. lighteval gets the work-
+arounds without which it does not run (docs/evaluation.md). Both use one thread, so CPU seconds are what an
+idle machine takes; by them the target is judged, because other work on the machine does not move them much.
+The wall clock stands beside them. Both are the fastest round of each, and the median of the rounds' ratios
+is shown too. Ours hold the start of our grading workers, where an answer needs one.
 
 Part 2: grading 16 answers of MATH-500's length to each of 500 problems, votes included, as a share of
 the time that sampling them would take at best: DeepSeek-R1-Distill-Qwen-1.5B, the smallest of the distills,
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,7 +35,7 @@ from grading import golds_of  # noqa: E402
 
 from openr1.evaluation.problems import Problem  # noqa: E402
 
-TOKENS, BATCH = 64, 128
+TOKENS, BATCH, CONTEXT = 64, 128, 2_048
 TARGET_RATIO, TARGET_SHARE = 1.0, 0.05
 ANSWER_TOKENS, ANSWER_CHARS = 4_000, 12_000  # of an R1 distill on MATH-500
 SAMPLES, PROBLEMS = 16, 500
@@ -121,7 +124,7 @@ with lighteval() as le:
 
 
 def side_by_side(folder: Path, rounds: int) -> dict[str, Any]:
-    """The fastest of some rounds of each, by turns; noise only ever adds."""
+    """Some rounds of each, by turns; of each its fastest, because noise only ever adds."""
     times: dict[str, list[float]] = {"ours": [], "lighteval": []}
     cpu: dict[str, list[float]] = {"ours": [], "lighteval": []}
     answers: dict[str, dict[str, str]] = {}
@@ -150,22 +153,31 @@ def side_by_side(folder: Path, rounds: int) -> dict[str, Any]:
         "lighteval_per_s": len(answers["lighteval"]) / theirs,
         "wall_ratio": theirs / ours,
         "cpu_ratio": min(cpu["lighteval"]) / min(cpu["ours"]),
+        "median_wall_ratio": _median_ratio(times),
+        "median_cpu_ratio": _median_ratio(cpu),
         "cpu": cpu,
         "grading_s": grading,
         "rounds": times,
     }
 
 
+def _median_ratio(found: dict[str, list[float]]) -> float:
+    return statistics.median(b / a for a, b in zip(found["ours"], found["lighteval"], strict=True))
+
+
 def prepare_folder(folder: Path, problems: int) -> None:
-    """A tiny model and problems that are all different."""
+    """A tiny model, and problems that are all different: most are short and some are long, as in MATH."""
     from openr1.data.tiny_model import ModelSpec, build_tiny_model
 
     build_tiny_model(ModelSpec(2, 128), 7, folder / "model")
+    config = folder / "model" / "config.json"  # room for the long ones
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": CONTEXT}))
     dice = random.Random(3)
-    rows = [
-        {"problem": f"{i}: {dice.randrange(999)}+{dice.randrange(999)}?", "answer": str(i)}
-        for i in range(problems)
-    ]
+    rows = []
+    for i in range(problems):
+        length = min(1_000, max(20, int(dice.lognormvariate(5.0, 0.75))))
+        sums = f"{i}: " + " + ".join(str(dice.randrange(100, 1_000)) for _ in range(length // 6 + 1))
+        rows.append({"problem": f"{sums[:length]}?", "answer": str(i)})
     (folder / "data").mkdir()
     (folder / "data" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -224,7 +236,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--problems", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--golds", nargs="*", default=[])
     parser.add_argument("--json")
     options = parser.parse_args()
@@ -232,11 +244,12 @@ def main() -> int:
         prepare_folder(Path(name), options.problems)
         speed = side_by_side(Path(name), options.rounds)
     share = grading_share(golds_of(options.golds))
-    passed = speed["wall_ratio"] >= TARGET_RATIO and share["share"] <= TARGET_SHARE
+    passed = speed["cpu_ratio"] >= TARGET_RATIO and share["share"] <= TARGET_SHARE
     print(
         f"end to end, {speed['problems']} problems, {speed['same_answers']} answers the same: "
         f"ours {speed['ours_per_s']:.1f} samples/s, lighteval {speed['lighteval_per_s']:.1f}, "
-        f"wall {speed['wall_ratio']:.2f}x (target {TARGET_RATIO:g}), CPU {speed['cpu_ratio']:.2f}x"
+        f"CPU {speed['cpu_ratio']:.2f}x (median {speed['median_cpu_ratio']:.2f}x, target {TARGET_RATIO:g}), "
+        f"wall {speed['wall_ratio']:.2f}x (median {speed['median_wall_ratio']:.2f}x)"
     )
     print(
         f"grading {share['answers']:,} answers of {ANSWER_CHARS:,} characters with votes: "

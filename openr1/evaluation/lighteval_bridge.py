@@ -21,6 +21,7 @@ from openr1.config.names import nearest
 from openr1.data.sources import accept, refused
 from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError, UsageError
 from openr1.evaluation.protocol import conditions_of
+from openr1.evaluation.statistics import wilson, z_of
 from openr1.evaluation.tasks import LIGHTEVAL, TASKS, Task
 from openr1.grading.extract import final_part
 from openr1.runs.child import Child
@@ -33,6 +34,9 @@ PACKAGE = "lighteval.tasks.tasks"
 # lighteval imports every task module to know one. These three fail: the first downloads a pickle from GitHub
 # while it is imported, the others call `list_models(model_name=…)`, which huggingface_hub 2 does not have.
 BROKEN_MODULES = ("tiny_benchmarks", "mix_eval.main", "mt_bench.main")
+READ_CHARS = 10_000
+"""Of a longer final part lighteval's metrics read the end: the time of their extractor grows with the square
+of the length, outside of any limit (C16; 24,000 characters of a loop take it seconds, 200,000 minutes)."""
 
 
 def run_tasks(
@@ -153,8 +157,10 @@ def _score(
     errors = {key.removesuffix("_stderr"): v for key, v in found.items() if key.endswith("_stderr")}
     metrics = {key: v for key, v in found.items() if not key.endswith("_stderr")}
     first = next(iter(metrics), None)
-    value, error = (metrics[first], errors.get(first, 0.0)) if first else (0.0, 0.0)
+    value = metrics[first] if first else 0.0
     rows = adapter.rows
+    problems = len({row["row"] for row in rows})
+    interval, method = _interval(value, errors.get(first) if first else None, problems)
     return {
         "model": model["label"],
         "path": model["path"],
@@ -164,14 +170,27 @@ def _score(
         "metrics": metrics,
         "errors": errors,
         "accuracy": value,
-        "interval": [max(0.0, value - 1.96 * error), min(1.0, value + 1.96 * error)],
-        "interval_method": "lighteval's standard error",
-        "problems": len({row["row"] for row in rows}),
+        "interval": interval,
+        "interval_method": method,
+        "problems": problems,
         "samples": max((row["index"] for row in rows), default=0) + 1,
         "mean_tokens": sum(row["tokens"] for row in rows) / max(1, len(rows)),
         "truncated": sum(row["finish_reason"] == "length" for row in rows) / max(1, len(rows)),
         "lighteval_files": str(child.run.path / "lighteval"),
     }
+
+
+def _interval(value: float, error: float | None, problems: int) -> tuple[list[float], str]:
+    """95 % from lighteval's standard error, which it has from two problems on (C18).
+
+    Without one, or with one of 0 (all alike, which a few problems cannot show), a share gets Wilson's.
+    """
+    share = 0.0 <= value <= 1.0
+    if not error and share and problems:
+        found = wilson(value * problems, problems)
+        return [found.low, found.high], "Wilson"
+    low, high = (value + sign * z_of() * (error or 0.0) for sign in (-1, 1))
+    return [max(0.0, low), min(1.0, high)] if share else [low, high], "lighteval's standard error"
 
 
 def _adapter(le: Any, child: Child, sampler: Sampler, model: dict[str, str], task: Task) -> Any:
@@ -253,7 +272,7 @@ def final_text(row: dict[str, Any]) -> str:
     lighteval removes reasoning only where both tags stand in the completion (C7), takes any number of it for
     an answer (C8), and removes it for pass@k but not for avg@n (C9).
     """
-    return final_part(row["text"], row["think_prefilled"]) or ""
+    return (final_part(row["text"], row["think_prefilled"]) or "")[-READ_CHARS:]
 
 
 def _request(doc: Any, number: int, index: int, prompts: Any, task: Task, template: object) -> Request:
