@@ -142,7 +142,35 @@ def _run_task(le: Any, child: Child, sampler: Sampler, model: dict[str, str], ta
         except Exception as error:
             raise _explain(error, name, next(iter(repositories), "")) from error
     pipeline.save_and_push_results()
+    _write_answers(child, model, task, adapter, tracker)
     return _score(child, model, sampler, task, adapter, tracker)
+
+
+def _write_answers(child: Child, model: dict[str, str], task: Task, adapter: Any, tracker: Any) -> None:
+    """Every answer with its question, for `openr1 samples`.
+
+    Right or wrong where lighteval's first metric says so of this one answer, else not judged.
+    """
+    from openr1.evaluation.run import write_samples
+
+    of_doc = {id(one.doc): one.metric for found in tracker.details_logger.details.values() for one in found}
+    rows = []
+    for row in adapter.rows:
+        doc = adapter.docs[row["row"]]
+        metrics = of_doc.get(id(doc)) or {}
+        name, value = next(iter(metrics.items()), ("", None))
+        judged = doc.num_samples == 1 and value in (0, 1)
+        gold = doc.gold_index if isinstance(doc.gold_index, list) else [doc.gold_index]
+        rows.append(
+            row
+            | {
+                "problem": doc.query,
+                "gold": ", ".join(str(doc.choices[i]) for i in gold if 0 <= i < len(doc.choices)),
+                "verdict": ("right" if value else "wrong") if judged else None,
+                "reason": f"lighteval's {name}" if judged else None,
+            }
+        )
+    write_samples(child, model["label"], task.name, rows)
 
 
 def _score(
@@ -210,6 +238,7 @@ def _adapter(le: Any, child: Child, sampler: Sampler, model: dict[str, str], tas
             self.config = le.ModelConfig(model_name=_plain(model["label"]))
             self._cache = types.SimpleNamespace(_init_registry=lambda registry: None)
             self.rows: list[dict[str, Any]] = []
+            self.docs: list[Any] = []
             self.said = ""
 
         @property
@@ -244,7 +273,7 @@ def _adapter(le: Any, child: Child, sampler: Sampler, model: dict[str, str], tas
             child.events.send("start", total=len(requests), done=0, unit="sample")
             said = f"lighteval {now.id(limit, with_samples=False)}"
             drawn = draw(sampler, requests, params, ledger, protocol=said, on_batch=on_batch)
-            self.rows = drawn.rows
+            self.rows, self.docs = drawn.rows, docs
             by_doc: dict[int, list[dict[str, Any]]] = {}
             for row in drawn.rows:
                 by_doc.setdefault(row["row"], []).append(row)

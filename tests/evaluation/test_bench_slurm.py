@@ -1,4 +1,4 @@
-"""`openr1 bench --run --slurm` on a real Slurm of two nodes: each score by a job of its own, and shown then."""
+"""`openr1 bench --run --slurm` on a real Slurm of two nodes: each score by a job of its own, then shown."""
 
 from __future__ import annotations
 
