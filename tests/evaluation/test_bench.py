@@ -176,6 +176,12 @@ def test_running_what_is_missing_and_finding_it_again(cli: Cli) -> None:
     (run / "results.json").write_text(json.dumps({"scores": [found]}))
     cells = cli("bench", "--from", "eval-other", "--benchmarks", "math_500", "--json").json["cells"]
     assert [c["model"] for c in cells if c["ours"]] == ["DeepSeek-R1-Distill-Qwen-7B"]
+    both = ("--from", "eval-other", cell["ours"]["run"])
+    cells = cli("bench", *both, "--benchmarks", "math_500", "--json").json["cells"]
+    assert {c["model"] for c in cells if c["ours"]} == {
+        "DeepSeek-R1-Distill-Qwen-1.5B",
+        "DeepSeek-R1-Distill-Qwen-7B",
+    }
 
 
 def tools(folder: Path) -> dict[str, str]:
