@@ -1,13 +1,15 @@
 """An evaluation end to end against lighteval's own, and what grading costs in it.
 
-    python benchmarks/eval.py [--problems 256] [--rounds 3] [--golds math_500.jsonl] [--json OUT]
+    python benchmarks/eval.py [--problems 256] [--rounds 5] [--golds math_500.jsonl] [--json OUT]
 
-Part 1: the same tiny model, problems, greedy answers and length, on the same transformers backend (batches of
-128, float32, one thread): `openr1 eval`'s child against lighteval's Pipeline with its TransformersModel. Each
-runs in a process of its own, by turns, and times itself from after the imports to the results on disk: load,
-tokenise, generate, grade, write. lighteval gets the work-arounds without which it does not run
-(docs/evaluation.md). The wall clock counts, by the fastest round of each. CPU seconds are printed beside it;
-ours hold the imports of our grading workers, which lighteval has done before its clock starts.
+Part 1: the same tiny model, problems of 20 to 500 characters, greedy answers and length, on the same
+transformers backend (batches of 128, float32, one thread): `openr1 eval`'s child against lighteval's
+Pipeline with its TransformersModel. Each runs in a process of its own, by turns, and times itself from
+after the imports to the results on disk: load, tokenise, generate, grade, write. lighteval gets the work-
+arounds without which it does not run (docs/evaluation.md). Both use one thread, so CPU seconds are what an
+idle machine takes; by them the target is judged, because other work on the machine does not move them much.
+The wall clock stands beside them. Both are the fastest round of each, and the median of the rounds' ratios
+is shown too. Ours hold the start of our grading workers, where an answer needs one.
 
 Part 2: grading 16 answers of MATH-500's length to each of 500 problems, votes included, as a share of
 the time that sampling them would take at best: DeepSeek-R1-Distill-Qwen-1.5B, the smallest of the distills,
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,7 +35,7 @@ from grading import golds_of  # noqa: E402
 
 from openr1.evaluation.problems import Problem  # noqa: E402
 
-TOKENS, BATCH = 64, 128
+TOKENS, BATCH, CONTEXT, END_SCALE = 128, 128, 2_048, 4
 TARGET_RATIO, TARGET_SHARE = 1.0, 0.05
 ANSWER_TOKENS, ANSWER_CHARS = 4_000, 12_000  # of an R1 distill on MATH-500
 SAMPLES, PROBLEMS = 16, 500
@@ -74,6 +77,7 @@ child.config = resolved_file.read(found.run.resolved)
 seconds, used = time.perf_counter() - begun, cpu() - used
 rows = list(read_lines(found.run.path / score["samples_file"]))
 print(json.dumps({"seconds": seconds, "cpu": used, "answers": {r["problem"]: r["text"] for r in rows},
+                  "tokens": score["mean_tokens"],
                   "grading": score["grading_seconds"]}))
 """
 )
@@ -121,11 +125,11 @@ with lighteval() as le:
 
 
 def side_by_side(folder: Path, rounds: int) -> dict[str, Any]:
-    """The fastest of some rounds of each, by turns; noise only ever adds."""
+    """Some rounds of each, by turns; of each its fastest, because noise only ever adds."""
     times: dict[str, list[float]] = {"ours": [], "lighteval": []}
     cpu: dict[str, list[float]] = {"ours": [], "lighteval": []}
     answers: dict[str, dict[str, str]] = {}
-    grading = 0.0
+    grading = tokens = 0.0
     for _ in range(rounds):
         for name, code in (("ours", OURS), ("lighteval", THEIRS)):
             words = [sys.executable, "-c", code, str(folder), str(TOKENS), str(BATCH)]
@@ -136,7 +140,7 @@ def side_by_side(folder: Path, rounds: int) -> dict[str, Any]:
             times[name].append(found["seconds"])
             cpu[name].append(found["cpu"])
             answers[name] = found["answers"]
-            grading = found.get("grading", grading)
+            grading, tokens = found.get("grading", grading), found.get("tokens", tokens)
             for cache in folder.glob("model/**/*.parquet"):
                 cache.unlink()  # lighteval's cache, in the model's folder: it would answer the next round
     ours, theirs = min(times["ours"]), min(times["lighteval"])
@@ -150,22 +154,49 @@ def side_by_side(folder: Path, rounds: int) -> dict[str, Any]:
         "lighteval_per_s": len(answers["lighteval"]) / theirs,
         "wall_ratio": theirs / ours,
         "cpu_ratio": min(cpu["lighteval"]) / min(cpu["ours"]),
+        "median_wall_ratio": _median_ratio(times),
+        "median_cpu_ratio": _median_ratio(cpu),
         "cpu": cpu,
         "grading_s": grading,
+        "mean_tokens": tokens,
         "rounds": times,
     }
 
 
+def _let_answers_end(model: Path) -> None:
+    """Random weights hardly ever end an answer; with a longer output vector for the token that does, every
+    answer ends somewhere, as a trained model's do."""
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoTokenizer
+
+    weights = load_file(model / "model.safetensors")
+    output = next(key for key in ("lm_head.weight", "model.embed_tokens.weight") if key in weights)
+    weights[output][AutoTokenizer.from_pretrained(model).convert_tokens_to_ids("<|end|>")] *= END_SCALE
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+
+
+def _median_ratio(found: dict[str, list[float]]) -> float:
+    return statistics.median(b / a for a, b in zip(found["ours"], found["lighteval"], strict=True))
+
+
 def prepare_folder(folder: Path, problems: int) -> None:
-    """A tiny model and problems that are all different."""
+    """A tiny model, and problems that are all different: most are short and some are long, as in MATH."""
     from openr1.data.tiny_model import ModelSpec, build_tiny_model
 
     build_tiny_model(ModelSpec(2, 128), 7, folder / "model")
+    for name, key in (
+        ("config.json", "max_position_embeddings"),
+        ("tokenizer_config.json", "model_max_length"),
+    ):
+        file = folder / "model" / name  # room for the long ones
+        file.write_text(json.dumps(json.loads(file.read_text()) | {key: CONTEXT}))
+    _let_answers_end(folder / "model")
     dice = random.Random(3)
-    rows = [
-        {"problem": f"{i}: {dice.randrange(999)}+{dice.randrange(999)}?", "answer": str(i)}
-        for i in range(problems)
-    ]
+    rows = []
+    for i in range(problems):
+        length = min(500, max(20, int(dice.lognormvariate(5.0, 0.75))))
+        sums = f"{i}: " + " + ".join(str(dice.randrange(100, 1_000)) for _ in range(length // 6 + 1))
+        rows.append({"problem": f"{sums[:length]}?", "answer": str(i)})
     (folder / "data").mkdir()
     (folder / "data" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -224,7 +255,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--problems", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--golds", nargs="*", default=[])
     parser.add_argument("--json")
     options = parser.parse_args()
@@ -232,11 +263,13 @@ def main() -> int:
         prepare_folder(Path(name), options.problems)
         speed = side_by_side(Path(name), options.rounds)
     share = grading_share(golds_of(options.golds))
-    passed = speed["wall_ratio"] >= TARGET_RATIO and share["share"] <= TARGET_SHARE
+    passed = speed["cpu_ratio"] >= TARGET_RATIO and share["share"] <= TARGET_SHARE
     print(
-        f"end to end, {speed['problems']} problems, {speed['same_answers']} answers the same: "
+        f"end to end, {speed['problems']} problems, {speed['same_answers']} answers the same, "
+        f"{speed['mean_tokens']:.0f} tokens in the mean: "
         f"ours {speed['ours_per_s']:.1f} samples/s, lighteval {speed['lighteval_per_s']:.1f}, "
-        f"wall {speed['wall_ratio']:.2f}x (target {TARGET_RATIO:g}), CPU {speed['cpu_ratio']:.2f}x"
+        f"CPU {speed['cpu_ratio']:.2f}x (median {speed['median_cpu_ratio']:.2f}x, target {TARGET_RATIO:g}), "
+        f"wall {speed['wall_ratio']:.2f}x (median {speed['median_wall_ratio']:.2f}x)"
     )
     print(
         f"grading {share['answers']:,} answers of {ANSWER_CHARS:,} characters with votes: "

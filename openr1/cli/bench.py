@@ -40,7 +40,7 @@ def command(
         Text, typer.Option("--benchmarks", metavar="A,B", help="Benchmarks to show.")
     ] = None,
     from_: Annotated[
-        Words, typer.Option("--from", metavar="RUN", help="Take ours from this run only; may be repeated.")
+        Words, typer.Option("--from", metavar="RUN", help="Take ours from these runs only.")
     ] = None,
     weights: Annotated[
         Words,
@@ -62,6 +62,8 @@ def command(
     from openr1.errors import UsageError
 
     plain, asked = asked_from(words, gpus=gpus, profile=profile, simulate=simulate)
+    if from_:  # `--from RUN RUN`
+        from_, plain = [*from_, *plain], []
     if plain:
         raise UsageError(f"`{plain[0]}` says nothing here", fix="openr1 bench --models A --benchmarks B")
     if model is not None and not speed:

@@ -25,7 +25,15 @@ UNREACHED = {
 }
 
 
-def rows_of(name: str, config: str | None, split: str, revision: str | None = None, **where: Any) -> Dataset:
+def rows_of(
+    name: str,
+    config: str | None,
+    split: str,
+    revision: str | None = None,
+    *,
+    gated: bool = False,
+    **where: Any,
+) -> Dataset:
     """The raw rows of one split.
 
     Args:
@@ -34,11 +42,12 @@ def rows_of(name: str, config: str | None, split: str, revision: str | None = No
         split: split, or a slice of it in the library's spelling (`train[:100]`). A file has one, whatever
             it is called.
         revision: branch, tag or commit of a hub dataset.
+        gated: its owners are known to want their terms accepted, which no hub can say when it is not reached.
         where: the library's `data_dir` and `data_files`.
 
     Raises:
         RecipeError: no such dataset, configuration or split; a broken row, with its line.
-        EnvironmentProblem: the hub cannot be reached, and no copy is here.
+        EnvironmentProblem: the hub cannot be reached, and no copy is here; or it refuses access.
     """
     path = Path(name).expanduser()
     if path.is_file() or path.suffix in FORMATS:
@@ -46,7 +55,7 @@ def rows_of(name: str, config: str | None, split: str, revision: str | None = No
     where = {key: value for key, value in where.items() if value}
     if path.is_dir():
         return _folder(path, config, split, where)
-    return _hub(name, config, split, revision, where)
+    return _hub(name, config, split, revision, where, gated)
 
 
 def _file(path: Path, split: str) -> Dataset:
@@ -87,7 +96,9 @@ def _folder(path: Path, config: str | None, split: str, where: dict[str, Any]) -
         raise broken or _explain(error, str(path), split) from error
 
 
-def _hub(name: str, config: str | None, split: str, revision: str | None, where: dict[str, Any]) -> Dataset:
+def _hub(
+    name: str, config: str | None, split: str, revision: str | None, where: dict[str, Any], gated: bool
+) -> Dataset:
     from datasets import load_dataset
 
     try:
@@ -95,11 +106,12 @@ def _hub(name: str, config: str | None, split: str, revision: str | None, where:
         commit = _commit(name, revision) if revision else None
         return load_dataset(name, config, split=split, revision=commit, **where)
     except Exception as error:
-        if not _unreached(error):
+        no_access = refused(error, name, gated)
+        if no_access is None and not _unreached(error):
             raise _explain(error, name, split, revision) from error
         copy = local_copy(name, revision)
         if copy is None:
-            raise _not_here(name, revision) from error
+            raise no_access or _not_here(name, revision, gated) from error
     return _folder(copy, config, split, where)
 
 
@@ -121,7 +133,7 @@ def local_copy(name: str, revision: str | None) -> Path | None:
         return None
 
 
-def _not_here(name: str, revision: str | None) -> EnvironmentProblem:
+def _not_here(name: str, revision: str | None, gated: bool) -> EnvironmentProblem:
     from huggingface_hub import constants
 
     folder = Path(constants.HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}"
@@ -129,12 +141,63 @@ def _not_here(name: str, revision: str | None) -> EnvironmentProblem:
     kept = sorted(p.name for p in (folder / "snapshots").glob("*")) if folder.exists() else []
     here = f" (here are: {', '.join(kept)})" if kept else ""
     what = f"revision {revision} of the dataset {name}" if revision else f"the dataset {name}"
+    fetch = f"hf download {name} --repo-type dataset{at}; then copy its {folder.name} folder to {folder}"
+    if gated:
+        return EnvironmentProblem(
+            f"{what} is not on this machine{here}, the hub cannot be reached, and the dataset is gated",
+            where=name,
+            fix=f"{accept(name)}. Where the hub can be reached: {fetch}. Or name a local file",
+        )
     return EnvironmentProblem(
         f"{what} is not on this machine{here} and the hub cannot be reached",
         where=name,
-        fix=f"where the hub can be reached: hf download {name} --repo-type dataset{at}; then copy its "
-        f"{folder.name} folder to {folder}. Or connect, set HF_ENDPOINT to a mirror, or name a local file",
+        fix=f"where the hub can be reached: {fetch}. "
+        "Or connect, set HF_ENDPOINT to a mirror, or name a local file",
     )
+
+
+def accept(name: str) -> str:
+    """What to do, and where, before a gated dataset can be had."""
+    return (
+        f"accept its owners' terms at https://huggingface.co/datasets/{name}, then log in with a token "
+        "of that account (https://huggingface.co/settings/tokens): `hf auth login`, or HF_TOKEN"
+    )
+
+
+def refused(error: Exception, name: str, gated: bool) -> OpenR1Error | None:
+    """What 401 and 403 mean: a token that is none, or terms that were not accepted. None for other errors."""
+    kinds, response = {cls.__name__ for cls in type(error).__mro__}, _response(error)
+    status = getattr(response, "status_code", None)
+    if status == 401 and "Invalid credentials" in response.headers.get("X-Error-Message", ""):
+        return EnvironmentProblem(
+            f"the hub does not accept the token that is set (dataset {name}, status 401)",
+            where=name,
+            fix="`hf auth login` with a valid token, or HF_TOKEN; `hf auth whoami` says whose it is",
+        )
+    if "is a gated dataset" in str(error) or "GatedRepoError" in kinds or (gated and status in (401, 403)):
+        return EnvironmentProblem(
+            f"the dataset {name} is gated: its owners want their terms accepted",
+            where=name,
+            fix=f"{accept(name)}. Or name a local file",
+        )
+    # A 401 of the hub's own says that there is no such dataset, or that it is private.
+    if status == 403 or (status == 401 and not kinds & {"RepositoryNotFoundError", "DatasetNotFoundError"}):
+        return EnvironmentProblem(
+            f"the hub refuses access to the dataset {name} (status {status})",
+            where=name,
+            fix=f"if it is gated or private, {accept(name)}. Or name a local file",
+        )
+    return None
+
+
+def _response(error: BaseException | None) -> Any:
+    """The hub's answer behind an error or what caused it; None where it gave none."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if response is not None:
+            return response
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _unreached(error: BaseException) -> bool:
@@ -165,12 +228,6 @@ def _explain(error: Exception, name: str, split: str, revision: str | None = Non
         return RecipeError(
             f"the dataset {name} has no revision `{revision}`", where=name, fix="check dataset_revision"
         )
-    if "is a gated dataset" in text or "GatedRepoError" in kinds:
-        return EnvironmentProblem(
-            f"the dataset {name} is gated: its owners want their terms accepted",
-            where=name,
-            fix=f"accept them at https://huggingface.co/datasets/{name}, then `hf auth login`, or HF_TOKEN",
-        )
     if "EmptyDatasetError" in kinds or "any data file" in text:
         return RecipeError(
             "the folder holds no data files" if Path(name).is_dir() else "the dataset holds no data files",
@@ -181,7 +238,7 @@ def _explain(error: Exception, name: str, split: str, revision: str | None = Non
         return RecipeError(
             f"no dataset `{name}`: {_first_line(error)}",
             where=name,
-            fix="check the spelling, or `hf auth login` if it is private",
+            fix="check the spelling, or `hf auth login` if it is private or gated",
         )
     if "Unknown split" in text:
         return RecipeError(

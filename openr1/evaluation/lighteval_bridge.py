@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from openr1.config.names import nearest
+from openr1.data.sources import accept, refused
 from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError, UsageError
 from openr1.evaluation.protocol import conditions_of
-from openr1.evaluation.tasks import LIGHTEVAL, Task
+from openr1.evaluation.statistics import wilson, z_of
+from openr1.evaluation.tasks import LIGHTEVAL, TASKS, Task
 from openr1.grading.extract import final_part
 from openr1.runs.child import Child
 from openr1.sampling.backend import Sampler
@@ -32,6 +34,9 @@ PACKAGE = "lighteval.tasks.tasks"
 # lighteval imports every task module to know one. These three fail: the first downloads a pickle from GitHub
 # while it is imported, the others call `list_models(model_name=…)`, which huggingface_hub 2 does not have.
 BROKEN_MODULES = ("tiny_benchmarks", "mix_eval.main", "mt_bench.main")
+READ_CHARS = 10_000
+"""Of a longer final part lighteval's metrics read the end: the time of their extractor grows with the square
+of the length, outside of any limit (C16; 24,000 characters of a loop take it seconds, 200,000 minutes)."""
 
 
 def run_tasks(
@@ -113,7 +118,7 @@ def _run_task(le: Any, child: Child, sampler: Sampler, model: dict[str, str], ta
     values, name = child.values, task.name.removeprefix(LIGHTEVAL)
     folder = child.run.path / "lighteval"
     adapter = _adapter(le, child, sampler, model, task)
-    with _tasks_of(le, values, name, child.run.path):
+    with _tasks_of(le, values, name, child.run.path) as repositories:
         tracker = le.EvaluationTracker(
             output_dir=str(folder),
             results_path_template="{output_dir}/results/{model}",
@@ -135,9 +140,37 @@ def _run_task(le: Any, child: Child, sampler: Sampler, model: dict[str, str], ta
         except OpenR1Error:
             raise
         except Exception as error:
-            raise _explain(error, name) from error
+            raise _explain(error, name, next(iter(repositories), "")) from error
     pipeline.save_and_push_results()
+    _write_answers(child, model, task, adapter, tracker)
     return _score(child, model, sampler, task, adapter, tracker)
+
+
+def _write_answers(child: Child, model: dict[str, str], task: Task, adapter: Any, tracker: Any) -> None:
+    """Every answer with its question, for `openr1 samples`.
+
+    Right or wrong where lighteval's first metric says so of this one answer, else not judged.
+    """
+    from openr1.evaluation.run import write_samples
+
+    of_doc = {id(one.doc): one.metric for found in tracker.details_logger.details.values() for one in found}
+    rows = []
+    for row in adapter.rows:
+        doc = adapter.docs[row["row"]]
+        metrics = of_doc.get(id(doc)) or {}
+        name, value = next(iter(metrics.items()), ("", None))
+        judged = doc.num_samples == 1 and value in (0, 1)
+        gold = doc.gold_index if isinstance(doc.gold_index, list) else [doc.gold_index]
+        rows.append(
+            row
+            | {
+                "problem": doc.query,
+                "gold": ", ".join(str(doc.choices[i]) for i in gold if 0 <= i < len(doc.choices)),
+                "verdict": ("right" if value else "wrong") if judged else None,
+                "reason": f"lighteval's {name}" if judged else None,
+            }
+        )
+    write_samples(child, model["label"], task.name, rows)
 
 
 def _score(
@@ -152,8 +185,10 @@ def _score(
     errors = {key.removesuffix("_stderr"): v for key, v in found.items() if key.endswith("_stderr")}
     metrics = {key: v for key, v in found.items() if not key.endswith("_stderr")}
     first = next(iter(metrics), None)
-    value, error = (metrics[first], errors.get(first, 0.0)) if first else (0.0, 0.0)
+    value = metrics[first] if first else 0.0
     rows = adapter.rows
+    problems = len({row["row"] for row in rows})
+    interval, method = _interval(value, errors.get(first) if first else None, problems)
     return {
         "model": model["label"],
         "path": model["path"],
@@ -163,14 +198,27 @@ def _score(
         "metrics": metrics,
         "errors": errors,
         "accuracy": value,
-        "interval": [max(0.0, value - 1.96 * error), min(1.0, value + 1.96 * error)],
-        "interval_method": "lighteval's standard error",
-        "problems": len({row["row"] for row in rows}),
+        "interval": interval,
+        "interval_method": method,
+        "problems": problems,
         "samples": max((row["index"] for row in rows), default=0) + 1,
         "mean_tokens": sum(row["tokens"] for row in rows) / max(1, len(rows)),
         "truncated": sum(row["finish_reason"] == "length" for row in rows) / max(1, len(rows)),
         "lighteval_files": str(child.run.path / "lighteval"),
     }
+
+
+def _interval(value: float, error: float | None, problems: int) -> tuple[list[float], str]:
+    """95 % from lighteval's standard error, which it has from two problems on (C18).
+
+    Without one, or with one of 0 (all alike, which a few problems cannot show), a share gets Wilson's.
+    """
+    share = 0.0 <= value <= 1.0
+    if not error and share and problems:
+        found = wilson(value * problems, problems)
+        return [found.low, found.high], "Wilson"
+    low, high = (value + sign * z_of() * (error or 0.0) for sign in (-1, 1))
+    return [max(0.0, low), min(1.0, high)] if share else [low, high], "lighteval's standard error"
 
 
 def _adapter(le: Any, child: Child, sampler: Sampler, model: dict[str, str], task: Task) -> Any:
@@ -190,6 +238,7 @@ def _adapter(le: Any, child: Child, sampler: Sampler, model: dict[str, str], tas
             self.config = le.ModelConfig(model_name=_plain(model["label"]))
             self._cache = types.SimpleNamespace(_init_registry=lambda registry: None)
             self.rows: list[dict[str, Any]] = []
+            self.docs: list[Any] = []
             self.said = ""
 
         @property
@@ -224,7 +273,7 @@ def _adapter(le: Any, child: Child, sampler: Sampler, model: dict[str, str], tas
             child.events.send("start", total=len(requests), done=0, unit="sample")
             said = f"lighteval {now.id(limit, with_samples=False)}"
             drawn = draw(sampler, requests, params, ledger, protocol=said, on_batch=on_batch)
-            self.rows = drawn.rows
+            self.rows, self.docs = drawn.rows, docs
             by_doc: dict[int, list[dict[str, Any]]] = {}
             for row in drawn.rows:
                 by_doc.setdefault(row["row"], []).append(row)
@@ -252,7 +301,7 @@ def final_text(row: dict[str, Any]) -> str:
     lighteval removes reasoning only where both tags stand in the completion (C7), takes any number of it for
     an answer (C8), and removes it for pass@k but not for avg@n (C9).
     """
-    return final_part(row["text"], row["think_prefilled"]) or ""
+    return (final_part(row["text"], row["think_prefilled"]) or "")[-READ_CHARS:]
 
 
 def _request(doc: Any, number: int, index: int, prompts: Any, task: Task, template: object) -> Request:
@@ -273,9 +322,14 @@ def _is_set(child: Child, key: str) -> bool:
 
 
 @contextlib.contextmanager
-def _tasks_of(le: Any, values: dict[str, Any], name: str, run: Path) -> Iterator[None]:
-    """lighteval's registry with the local dataset in place of the hub's, for the time of one task."""
+def _tasks_of(le: Any, values: dict[str, Any], name: str, run: Path) -> Iterator[list[str]]:
+    """lighteval's registry with the local dataset in place of the hub's, for the time of one task.
+
+    Yields:
+        the datasets that the task reads, once it is loaded.
+    """
     original = le.Registry.load_all_task_configs
+    repositories: list[str] = []
 
     def load(custom_tasks: Any = None, load_multilingual: bool = False) -> dict[str, Any]:
         configs: dict[str, Any] = original(custom_tasks=custom_tasks, load_multilingual=load_multilingual)
@@ -292,11 +346,12 @@ def _tasks_of(le: Any, values: dict[str, Any], name: str, run: Path) -> Iterator
             for key in mine:
                 configs[key].hf_repo = str(_folder_of(Path(values["dataset"]), configs[key], run))
                 configs[key].hf_subset, configs[key].hf_revision = "default", None
+        repositories.extend(configs[key].hf_repo for key in mine)
         return configs
 
     le.Registry.load_all_task_configs = staticmethod(load)
     try:
-        yield
+        yield repositories
     finally:
         le.Registry.load_all_task_configs = original
 
@@ -352,14 +407,21 @@ def _not_generative(name: str) -> OpenR1Error:
     )
 
 
-def _explain(error: Exception, name: str) -> OpenR1Error:
+def _explain(error: Exception, name: str, repository: str) -> OpenR1Error:
     text = " ".join(str(error).split())[:300] or type(error).__name__
     kinds = {cls.__name__ for cls in type(error).__mro__}
+    gated = any(task.gated and task.hub == repository for task in TASKS.values())
+    no_access = refused(error, repository, gated)
+    if no_access is not None:
+        return no_access
     if kinds & {"ConnectionError", "OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError"}:
         return EnvironmentProblem(
-            "the task's dataset is not on this machine and the hub cannot be reached",
+            "the task's dataset is not on this machine and the hub cannot be reached"
+            + (f"; the dataset {repository} is gated" if gated else ""),
             where=f"{LIGHTEVAL}{name}",
-            fix="connect, or give the data with --dataset FILE",
+            fix=f"{accept(repository)}, and connect. Or give the data with --dataset FILE"
+            if gated
+            else "connect, or give the data with --dataset FILE",
         )
     return RecipeError(
         f"lighteval cannot run this task: {type(error).__name__}: {text}",

@@ -66,7 +66,7 @@ def problems_of(task: Task, tasks: Sequence[Task], values: dict[str, Any], promp
         raw = rows_of(name, None, task.split)
     else:
         name, revision = str(task.hub), task.revision
-        raw = rows_of(name, task.config, task.split, revision=revision)
+        raw = rows_of(name, task.config, task.split, revision=revision, gated=task.gated)
     if len(raw) == 0:
         raise RecipeError("the dataset is empty", where=name, fix="name a file with rows")
     read = _choices if task.kind == "choice" else _open_questions

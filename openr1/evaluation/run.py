@@ -6,6 +6,7 @@ import contextlib
 import gc
 import importlib.metadata
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -223,7 +224,7 @@ def limit_beside(child: Child, context: int, longest: int, asked: int) -> int:
 
 def write_samples(child: Child, label: str, task: str, rows: list[dict[str, Any]]) -> str:
     """Write the graded samples of one model and task; returns the file's name in the run."""
-    name = f"{label}-{task}".replace("/", "_").replace(":", "_").replace("?", "_")
+    name = re.sub(r"[/:?|@]", "_", f"{label}-{task}")
     path = child.run.samples / f"{name}.jsonl"
     write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return str(path.relative_to(child.run.path))

@@ -146,9 +146,8 @@ def task_named(name: str) -> Task:
             f"`{name}` is not run here: {WHY_NOT}", fix="openr1 bench --benchmarks livecodebench"
         )
     near = nearest(name, [*TASKS, *ALIASES])
+    guess = f"did you mean {ALIASES.get(near, near)}? " if near else ""
     raise UsageError(
         f"unknown task `{name}`",
-        fix=f"did you mean {ALIASES.get(near, near)}?"
-        if near
-        else f"tasks: {', '.join(TASKS)}, builtin:chain-sum, file.py:NAME, lighteval:TASK",
+        fix=f"{guess}tasks: {', '.join(TASKS)}, builtin:chain-sum, file.py:NAME, lighteval:TASK",
     )

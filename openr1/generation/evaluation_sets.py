@@ -22,6 +22,7 @@ class EvaluationSet:
 
     Args:
         files: data files, where the repository has a loading script that `datasets` no longer runs.
+        gated: its owners want their terms accepted first.
     """
 
     hub: str
@@ -29,13 +30,14 @@ class EvaluationSet:
     split: str
     column: str
     files: tuple[str, ...] = ()
+    gated: bool = False
 
 
 SETS = {
     "aime_2024": EvaluationSet("HuggingFaceH4/aime_2024", None, "train", "problem"),
     "aime_2025": EvaluationSet("yentinglin/aime_2025", None, "train", "problem"),
     "math_500": EvaluationSet("HuggingFaceH4/MATH-500", None, "test", "problem"),
-    "gpqa_diamond": EvaluationSet("Idavidrein/gpqa", "gpqa_diamond", "train", "Question"),
+    "gpqa_diamond": EvaluationSet("Idavidrein/gpqa", "gpqa_diamond", "train", "Question", gated=True),
     "livecodebench": EvaluationSet(
         "livecodebench/code_generation_lite",
         None,
@@ -94,11 +96,14 @@ def _problems(name: str, file: str | None) -> list[str]:
         known = SETS[name]
         column = known.column
         try:
-            raw = _from_files(known) if known.files else rows_of(known.hub, known.config, known.split)
-        except EnvironmentProblem as error:
-            error.fix = (
-                f"connect, give a local file (--against {name}=FILE), or leave {name} out of `against`"
+            raw = (
+                _from_files(known)
+                if known.files
+                else rows_of(known.hub, known.config, known.split, gated=known.gated)
             )
+        except EnvironmentProblem as error:
+            first = error.fix if known.gated else "connect, give a local file"
+            error.fix = f"{first} (--against {name}=FILE), or leave {name} out of `against`"
             raise
     if column is None or column not in raw.column_names:
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openr1.errors import ComponentFailed
 from openr1.sampling.backend import Sampler
 from openr1.sampling.ledger import Ledger
 from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, Unit, units_of
@@ -146,14 +147,19 @@ def draw(
 ) -> Drawn:
     """Complete a list of requests, of which none may fail, and hand back everything: see `stream`.
 
+    Static batches are made of prompts of about one length, the longest first: a batch is padded to its
+    longest prompt, and what does not fit into memory is known at once.
+
     Raises:
         OpenR1Error: the first completion that could not be had.
+        ComponentFailed: the backend left some out.
     """
     name = protocol_name(params, protocol)
+    ordered = sorted(requests, key=prompt_characters, reverse=True) if sampler.unit_size > 1 else requests
     tally = Tally(kept=sum(request.key(sampler.fingerprint, name) in ledger for request in requests))
     on_batch(tally.kept, 0, 0.0)
     before, tally.kept = tally.kept, 0
-    for drawn in stream(sampler, requests, params, ledger, tally, protocol=protocol):
+    for drawn in stream(sampler, ordered, params, ledger, tally, protocol=protocol):
         for _, _, outcome in drawn:
             if isinstance(outcome, Failure):
                 raise outcome.error()
@@ -161,4 +167,14 @@ def draw(
     found = (ledger.get(request.key(sampler.fingerprint, name)) for request in requests)
     rows = [row for row in found if row is not None]
     ledger.close()
+    if len(rows) < len(requests):  # a mean over fewer answers than were asked for would look like any other
+        raise ComponentFailed(
+            f"the backend gave {len(rows):,} of {len(requests):,} completions and said no more",
+            fix="what it gave is kept, the same command asks for the rest",
+        )
     return Drawn(rows, tally.tokens, tally.seconds)
+
+
+def prompt_characters(request: Request) -> int:
+    """How long a prompt is, as near as can be told without a tokenizer."""
+    return len(request.prompt or "") + sum(len(message["content"]) for message in request.messages)

@@ -8,10 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    StoppingCriteriaList,
+    StopStringCriteria,
+)
 
 from openr1.data.model_source import explain_missing
 from openr1.sampling.backend import Engine
+from openr1.sampling.compact import sample
 from openr1.sampling.prompts import Prompts
 from openr1.sampling.requests import Completion, Request, SamplingParams, Unit, ends_in_think
 from openr1.sampling.weights import model_fingerprint
@@ -120,6 +127,8 @@ class TransformersSampler:
     def complete(self, requests: Sequence[Request], params: SamplingParams, number: int) -> list[Completion]:
         """One static batch: (batch, longest prompt) tokens in, up to max_new_tokens more out.
 
+        On a CPU the rows that have ended are dropped from it (see `compact`).
+
         Args:
             number: the batch's place in the whole; with the seed it decides the random draws, so that a run
                 that continues draws what one that was never stopped would have drawn.
@@ -134,8 +143,12 @@ class TransformersSampler:
             output = self.model.generate(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
-                generation_config=self._generation_config(params, stops),
-                tokenizer=self.tokenizer if stops else None,
+                generation_config=self._generation_config(params),
+                # Made here: with a `custom_generate` transformers' own making of it lacks the tokenizer.
+                stopping_criteria=StoppingCriteriaList(
+                    [StopStringCriteria(self.tokenizer, list(stops))] if stops else []
+                ),
+                custom_generate=sample if self.device == "cpu" else None,
             )
         completions = output[:, inputs["input_ids"].shape[1] :].tolist()
         return [
@@ -143,19 +156,18 @@ class TransformersSampler:
             for prompt, ids, request in zip(prompts, completions, requests, strict=True)
         ]
 
-    def _generation_config(self, params: SamplingParams, stops: tuple[str, ...]) -> GenerationConfig:
+    def _generation_config(self, params: SamplingParams) -> GenerationConfig:
         """Everything said: a value left out would be taken from the model's own generation_config."""
-        sample = params.temperature > 0
+        drawn = params.temperature > 0
         return GenerationConfig(
             max_new_tokens=params.max_new_tokens,
-            do_sample=sample,
-            temperature=params.temperature if sample else 1.0,
-            top_p=params.top_p if sample else 1.0,
-            top_k=(params.top_k or 0) if sample else 50,
+            do_sample=drawn,
+            temperature=params.temperature if drawn else 1.0,
+            top_p=params.top_p if drawn else 1.0,
+            top_k=(params.top_k or 0) if drawn else 50,
             repetition_penalty=1.0,
             eos_token_id=self.eos,
             pad_token_id=self.tokenizer.pad_token_id,
-            stop_strings=list(stops) or None,
         )
 
     def _completion(self, prompt: str, ids: list[int], stop: tuple[str, ...]) -> Completion:

@@ -30,6 +30,11 @@ IGNORED = {
     "--save_details": "samples are always kept",
 }
 SUITES = ("custom", "lighteval", "extended", "community")
+LIGHTEVAL = "lighteval:"
+"""Begins a task of lighteval's own, whose shots are passed on to it."""
+_ONE = r"(?:[a-z_]+\|)?[\w:.@=-]+\|\d+(?:\|\d+)?"
+TASK_STRING = re.compile(rf"{_ONE}(?:,{_ONE})*")
+"""`custom|aime24|0|0`, or several behind commas; a `|` in a path or a system prompt is none of it."""
 
 
 def translate(words: list[str]) -> tuple[list[str], list[str]]:
@@ -61,7 +66,7 @@ def translate(words: list[str]) -> tuple[list[str], list[str]]:
         elif name == "TASK" and equals:
             found.append(value)
             notices.append(f"`{word}` is read as {value}")
-        elif "|" in word and not word.startswith("--"):
+        elif TASK_STRING.fullmatch(word) and not word.startswith(LIGHTEVAL):
             tasks = [_task(part) for part in word.split(",")]
             found += tasks
             notices.append(f"`{word}` is read as {' '.join(tasks)}")

@@ -96,6 +96,16 @@ def test_closed_forms() -> None:
     assert perfect["problem_scores"] == {f"p{i}": 1.0 for i in range(30)}
 
 
+def test_identical_runs_differ_by_nothing() -> None:
+    means = [i / 29 for i in range(30)]
+    found = st.paired_bootstrap(means, means)
+    assert (found.difference, found.interval.low, found.interval.high, found.p_value) == (0, 0, 0, 1)
+    assert (found.better, found.worse) == (0, 0)
+    assert st.mcnemar([True, False] * 9, [True, False] * 9) == 1
+    single, again = (score_rows(rows([["right"], ["wrong"]] * 15), 1, seed) for seed in (0, 1))
+    assert st.z_score(single["accuracy"], again["accuracy"], 0.1, 0.1) == 0
+
+
 def test_what_could_not_be_judged_is_apart() -> None:
     found = score_rows(rows([["right"], ["timeout"], ["gold_unparsable"], ["no_answer"]]), 1, 0)
     assert (found["accuracy"], found["timeout"], found["unjudged"], found["no_answer"]) == (

@@ -14,6 +14,7 @@ import pytest
 
 from openr1.errors import RecipeError, UsageError
 from openr1.runs.files import read_lines
+from tests.conftest import Cli
 from tests.evaluation.in_process import canned, evaluated, write_rows
 
 pytestmark = pytest.mark.skipif(
@@ -125,6 +126,28 @@ def test_gsm8k_of_lightevals_registry_from_a_local_file(here: Path) -> None:
     assert before == 4
     ledger = list(read_lines(run / "samples" / "ledger.jsonl"))
     assert {row["task"] for row in ledger} == {"lighteval:gsm8k"}  # C6: every answer is kept as it comes
+    (file,) = [f for f in (run / "samples").glob("*.jsonl") if f.name != "ledger.jsonl"]
+    assert [(r["verdict"], r["gold"].strip()) for r in read_lines(file)] == [
+        *(("right", gold) for gold in golds[:3]),
+        ("wrong", "540"),
+    ]
+
+
+@pytest.mark.slow
+def test_gsm8k_on_a_real_model_by_the_command(cli: Cli) -> None:
+    """Local problems, the transformers backend with the task's own stop text, and its answers to read."""
+    rows = [{"question": f"What is {i} and {i}?", "answer": f"So.\n#### {2 * i}"} for i in range(3)]
+    write_rows(cli.folder / "gsm.jsonl", rows)
+    words = ("eval", "lighteval:gsm8k", "--model", "builtin:tiny-qwen2?layers=1&hidden=64", "--threads", 1)
+    words += ("--dataset", "gsm.jsonl", "--max_new_tokens", 12, "--temperature", 0)
+    found = cli(*words, "--json").json
+    (score,) = found["result"]["scores"]
+    assert (score["problems"], score["metrics"].keys()) == (3, {"extractive_match"})
+    assert 0 < score["mean_tokens"] <= 12
+    assert list((cli.folder / found["run"] / "lighteval").rglob("results_*.json"))
+    said = cli("samples", found["run"], "--wrong").out
+    assert "What is 1 and 1?" in said and "lighteval's extractive_match" in said
+    assert "finished earlier" in cli(*words).out
 
 
 CUSTOM = """

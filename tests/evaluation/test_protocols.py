@@ -262,7 +262,9 @@ def test_the_seeds_spellings(words: list[str], ours: list[str]) -> None:
 def test_our_own_words_pass_unchanged_and_what_means_nothing_is_refused() -> None:
     words = ["math_500", "--model", "a|b", "lighteval:x", "--dataset=f", "--temperature", "0.5"]
     assert translate(["math_500", "--dataset=f"]) == (["math_500", "--dataset=f"], [])
-    assert translate(words[3:])[1] == []
+    assert translate(words) == (words, [])
+    few = ["lighteval:gsm8k|5", "--system_prompt", "say <|a|> or 1|2 things"]
+    assert translate(few) == (few, [])  # lighteval's own task, with its own examples
     with pytest.raises(UsageError, match="asks for 5 examples"):
         translate(["lighteval|gsm8k|5|0"])
     with pytest.raises(UsageError, match="quantum"):
