@@ -32,7 +32,7 @@ def train(child: Child) -> dict[str, Any]:
     from trl import get_peft_config, get_quantization_config
 
     from openr1.training.callbacks import Reporter, outside_torch, watchman
-    from openr1.training.trackers import name_wandb_run
+    from openr1.training.trackers import keep_in_run, name_wandb_run
     from openr1.training.trl_adapter import config_of, model_config
     from openr1.training.updates import rules_of
 
@@ -50,6 +50,7 @@ def train(child: Child) -> dict[str, Any]:
         if child.first:
             _same_data(child.run.path, facts)
     name_wandb_run(values)
+    keep_in_run(child.run.path)
     models = model_config(stage, values)
     shared: dict[str, Any] = {
         "model": source,
