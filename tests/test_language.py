@@ -140,7 +140,8 @@ def answers() -> Iterator[tuple[str, str]]:
             yield from (("advice.py", text) for text in templates(node.value) if " " in text)
     tree = ast.parse((ROOT / "services/report.py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg == "why_not":
+        reason = isinstance(node, ast.keyword) and node.arg == "why_not"
+        if reason or (isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "few"):
             yield from (("report.py", text) for text in templates(node.value))
 
 

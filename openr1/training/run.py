@@ -14,6 +14,7 @@ from openr1.data.model_source import check_loadable, model_files
 from openr1.errors import Interrupted, RecipeError
 from openr1.runs.child import Child
 from openr1.runs.manifest import read, update
+from openr1.training.adapters import is_adapter, merge
 from openr1.training.checkpoints import newest_whole, step_of
 from openr1.training.ranks import first_goes_first, from_first, join, leave
 
@@ -248,6 +249,11 @@ def _save_final(child: Child, trainer: Any) -> None:
     draft = child.run.path / ".model"
     trainer.save_model(str(draft), _internal_call=True)  # `hub` uploads it, once it is whole here
     if trainer.args.should_save:
+        if is_adapter(draft):
+            child.events.send("phase", name="merging the adapters")
+            adapter = child.run.path / "adapter"
+            shutil.rmtree(adapter, ignore_errors=True)
+            merge(draft.rename(adapter), draft, child.values)
         shutil.rmtree(child.run.model, ignore_errors=True)
         draft.rename(child.run.model)
 
