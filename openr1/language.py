@@ -34,7 +34,15 @@ def translate(text: str, to: str | None = None) -> str:
         if found:
             values = [translate(value, to) for value in found.groups()]
             return _PLACE.sub(lambda place, values=values: values[int(place[1])], words)  # type: ignore[misc]
-    return text
+    return _counted(text)
+
+
+def _counted(text: str) -> str:
+    """`weights 5.8, gradients 5.8`: labels with a number each; anything else as it is."""
+    found = [_COUNT.fullmatch(item) for item in text.split(", ")]
+    if not all(item and f"[{item[1]}]" in catalogue() for item in found):
+        return text
+    return "、".join(f"{catalogue()[f'[{item[1]}]']} {item[2]}" for item in found if item)
 
 
 def label(text: str, to: str | None = None) -> str:
@@ -49,6 +57,11 @@ def label(text: str, to: str | None = None) -> str:
     return "\n".join(known.get(f"[{line}]") or translate(line, to) for line in text.split("\n"))
 
 
+_COUNTS = re.compile(r"(at )?(row|step) \{\}|\{\} [a-z ]{1,12}")
+"""Templates of a count or a time and a word. Their value is a number: `prompts have at most 15 tokens` is
+another sentence than `15 tokens`."""
+_NUMBER = r"(\d(?:[\d,.– ]|min|[shd](?![a-z]))*)"
+_COUNT = re.compile(r"(.+?) ([\d.,]+)")
 _PLACE = re.compile(r"\{(\d+)\}")
 
 
@@ -70,4 +83,9 @@ def _patterns() -> list[tuple[re.Pattern[str], str]]:
         return len(template.replace("{}", ""))
 
     ordered = sorted(catalogue().items(), key=lambda item: -fixed(item[0]))
-    return [(re.compile(re.escape(t).replace(r"\{\}", "(.*?)"), re.DOTALL), words) for t, words in ordered]
+
+    def pattern(template: str) -> re.Pattern[str]:
+        place = _NUMBER if _COUNTS.fullmatch(template) else "(.*?)"
+        return re.compile(re.escape(template).replace(r"\{\}", place), re.DOTALL)
+
+    return [(pattern(template), words) for template, words in ordered]

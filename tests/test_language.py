@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from openr1.cli.live import OUTCOMES, WATCHED
 from openr1.language import catalogue, language, translate
 from openr1.runs.health import rules
-from openr1.services.hw_profile import hw_profile, sections_of
+from openr1.runs.report.charts import CHARTS
+from openr1.services.hw_profile import hw_profile, sections_of, the_machine
 from tests.conftest import Cli
 
 ROOT = Path(__file__).parents[1] / "openr1"
@@ -60,8 +62,10 @@ def shown() -> Iterator[tuple[str, str]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-                if name in ("say", "note", "translate") and node.args:
+                if name in ("say", "note", "hint", "translate") and node.args:
                     yield from ((path.name, text.strip()) for text in templates(node.args[0]))
+                if name == "_say" and len(node.args) > 2:
+                    yield from ((path.name, text) for text in templates(node.args[2]))
                 if name in ("field", "add_column", "label") and node.args:
                     lines = (line for text in templates(node.args[0]) for line in text.split("\n"))
                     yield from ((path.name, f"[{line}]") for line in lines if line.strip("{}: "))
@@ -108,7 +112,99 @@ def edits() -> Iterator[tuple[str, str]]:
                 yield from ((file, text) for text in templates(node.args[1]))
 
 
-@pytest.mark.parametrize(("gather", "least"), [(shown, 90), (notices, 5), (health, 60), (edits, 5)])
+def charts() -> Iterator[tuple[str, str]]:
+    """The curves' names and how each should look, in the terminal and on the page."""
+    for chart in CHARTS:
+        yield from ((chart.id, text) for text in (chart.title, *chart.expected.values()))
+
+
+def phases() -> Iterator[tuple[str, str]]:
+    """What a run says it is doing, and what it counts."""
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("events.send"):
+                named = {k.arg: k.value for k in node.keywords}
+                if ast.literal_eval(node.args[0]) == "phase" and "name" in named:
+                    yield from ((path.name, text) for text in templates(named["name"]))
+                if "unit" in named:
+                    yield from ((path.name, f"[{text}]") for text in templates(named["unit"]))
+    yield from (("live.py", f"[{name}]") for _, name in WATCHED)
+    yield from (("live.py", f"[{name}]") for name in OUTCOMES.values())
+
+
+def answers() -> Iterator[tuple[str, str]]:
+    """The advice on an evaluation, and why two cannot be compared."""
+    tree = ast.parse((ROOT / "evaluation/advice.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Return) and node.value is not None:
+            yield from (("advice.py", text) for text in templates(node.value) if " " in text)
+    tree = ast.parse((ROOT / "services/report.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        reason = isinstance(node, ast.keyword) and node.arg == "why_not"
+        if reason or (isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "few"):
+            yield from (("report.py", text) for text in templates(node.value))
+
+
+def seen() -> Iterator[tuple[str, str]]:
+    """What a run's children notice on the way, where they say it in one piece."""
+    for room in ("training", "evaluation", "generation"):
+        for path in sorted((ROOT / room).glob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("events.send"):
+                    said = [k.value for k in node.keywords if k.arg == "text"]
+                    yield from ((path.name, text) for one in said for text in templates(one))
+    tree = ast.parse((ROOT / "evaluation/estimate.py").read_text(encoding="utf-8"))
+    told = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "tokens_per_second"]
+    for node in ast.walk(told[0]):
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
+            yield from (("estimate.py", text) for text in templates(node.value.elts[1]))
+
+
+def checks() -> Iterator[tuple[str, str]]:
+    """What `hw-profile --check` finds: the name, and the words."""
+    tree = ast.parse((ROOT / "hardware/doctor.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("words", "old"):
+            yield from (("doctor.py", text) for text in templates(node.value))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Check":
+            yield from (("doctor.py", text) for text in templates(node.args[2]) if text != "{}: {}")
+
+
+def test_no_message_is_translated_twice() -> None:
+    """YAML would take the last and say nothing."""
+    text = (ROOT / "messages_zh.yaml").read_text(encoding="utf-8")
+    written = re.findall(r'^("(?:[^"\\]|\\.)*"):', text, re.MULTILINE)
+    assert len(written) == len(set(written)) == len(catalogue())
+
+
+def plain_words() -> Iterator[tuple[str, str]]:
+    """English that the views print past the catalogue: `text` is for what is no sentence of ours."""
+    for path in sorted((ROOT / "cli").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "text" and node.args:
+                yield from ((path.name, text) for text in templates(node.args[0]))
+
+
+def test_no_view_prints_english_past_the_catalogue() -> None:
+    found = list(plain_words())
+    assert len(found) > 20  # the reader of the code still finds them
+    assert not [(file, text) for file, text in found if re.search("[a-z]{3}", text.replace("{}", ""))]
+
+
+@pytest.mark.parametrize(
+    ("gather", "least"),
+    [
+        (shown, 120),
+        (notices, 5),
+        (health, 60),
+        (edits, 5),
+        (charts, 30),
+        (phases, 20),
+        (answers, 6),
+        (checks, 12),
+        (seen, 12),
+    ],
+)
 def test_what_a_learner_meets_is_in_the_catalogue(
     gather: Callable[[], Iterator[tuple[str, str]]], least: int
 ) -> None:
@@ -136,6 +232,33 @@ def test_every_reason_of_a_plan_is_in_the_catalogue(machine: str) -> None:
     assert not english, "\n".join(english)
 
 
+MACHINES = ("cpu", "RTX 3060", "2xRTX 3060", "RTX 4090", "2xRTX 4090", "A100-80GB", "4xA100-80GB", "8xH100")
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_what_is_known_of_a_machine_is_in_the_catalogue(machine: str) -> None:
+    """The profile's sentence, and how everything else is known."""
+    found = the_machine(machine)
+    facts = [
+        found.profile,
+        found.driver,
+        found.cpu_cores,
+        found.ram_bytes,
+        found.disk_free_bytes,
+        found.nodes,
+    ]
+    facts += [fact for gpu in found.gpus for fact in (gpu.name, gpu.interconnect, gpu.compute_capability)]
+    english = sorted({f.reason for f in facts if not HAN.search(translate(f.reason, "zh"))})
+    assert not english, "\n".join(english)
+
+
+def test_a_refusal_names_its_causes_in_chinese(cli: Cli) -> None:
+    words = ("sft", "openr1-distill-7b", "--dry-run", "--simulate", "RTX 3060")
+    what = cli(*words, code=4, OPENR1_LANG="zh").err.splitlines()[0]
+    assert "权重 28.4、梯度 28.4、优化器状态" in what
+    assert not re.search("[a-z]{4}", what.partition("放不下")[2].replace("update", ""))
+
+
 def test_every_message_of_these_rooms_is_in_the_catalogue() -> None:
     found = set(messages())
     assert len(found) > 100  # the reader of the code still finds them
@@ -156,6 +279,8 @@ def test_the_closer_of_two_templates_is_taken_and_values_are_translated() -> Non
     assert translate("`seed` must be a whole number, not 'a'", "zh") == "`seed` 必须是 整数，而不是 'a'"
     assert translate("no entry has this", "zh") == "no entry has this"
     assert translate("unknown key `x`", "en") == "unknown key `x`"
+    assert translate("1 h 07 min left", "zh") == "还剩 1 h 07 min"
+    assert translate("a strange thing of 15 tokens", "zh") == "a strange thing of 15 tokens"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from openr1.cli.common import Debug, Json, Profile, Simulate, asked_from, guarded
+from openr1.cli.common import Debug, Json, Profile, Quiet, Simulate, asked_from, guarded
 
 EXAMPLES = """Examples:
 
@@ -55,10 +55,12 @@ def command(
     simulate: Simulate = None,
     md: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
     json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """The published scores of DeepSeek and open-r1, beside ours."""
     from openr1.cli import bench_view
+    from openr1.cli.printer import Printer
     from openr1.errors import UsageError
 
     plain, asked = asked_from(words, gpus=gpus, profile=profile, simulate=simulate)
@@ -68,19 +70,20 @@ def command(
         raise UsageError(f"`{plain[0]}` says nothing here", fix="openr1 bench --models A --benchmarks B")
     if model is not None and not speed:
         raise UsageError("--model belongs to --speed", fix="--models A,B chooses rows")
+    printer = Printer(json=json, quiet=quiet)
     if speed:
-        bench_view.measure(asked, model, json=json)
+        bench_view.measure(printer, asked, model)
         return
     if run and from_:
         raise UsageError("--from shows runs and --run makes them", fix="give one of them")
     chosen: dict[str, Any] = {"models": models, "benchmarks": benchmarks, "weights": weights or []}
     if run:
-        found = bench_view.run(asked, chosen, json=json)
+        found = bench_view.run(printer, asked, chosen)
     else:
         from openr1.services.bench import bench
 
         found = bench(asked, runs=from_ or [], **chosen)
     if list_:
-        bench_view.show_jobs(found, json=json)
+        bench_view.show_jobs(printer, found)
     else:
-        bench_view.show(found, json=json, md=md)
+        bench_view.show(printer, found, md=md)

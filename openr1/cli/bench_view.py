@@ -25,16 +25,15 @@ HEADS = (
 )
 
 
-def show(found: Bench, *, json: bool, md: bool) -> None:
+def show(printer: Printer, found: Bench, *, md: bool) -> None:
     """One table per benchmark, the verdicts under it, and what the rest would cost."""
-    printer = Printer(json=json)
-    if json:
+    if printer.json:
         printer.data(found.as_dict())
         return
     for benchmark in _ordered(found):
         cells = [cell for cell in found.cells if cell.benchmark == benchmark and _known(cell)]
         if md:
-            _markdown(benchmark, cells)
+            _markdown(printer, benchmark, cells)
         else:
             _table(printer, benchmark, cells)
     footer = (
@@ -42,11 +41,9 @@ def show(found: Bench, *, json: bool, md: bool) -> None:
         "ours). z run: against another run on the same problems, by which a reproduction is judged; "
         "z problems: against another draw of problems."
     )
-    if md:
-        print(footer)
-        return
-    printer.text(footer, style="dim")
-    _cost(printer, found)
+    printer.hint(footer)
+    if not (md or printer.quiet):
+        _cost(printer, found)
 
 
 def _ordered(found: Bench) -> list[str]:
@@ -72,16 +69,11 @@ def _table(printer: Printer, benchmark: str, cells: list[Cell]) -> None:
     printer.text()
 
 
-def _markdown(benchmark: str, cells: list[Cell]) -> None:
-    print(f"### {benchmark}\n")
-    print("| " + " | ".join(HEADS) + " |")
-    print("|---|" + "--:|" * (len(HEADS) - 1))
-    for cell in cells:
-        print("| " + " | ".join(_row(cell)) + " |")
-    print()
-    for line in _said(cells):
-        print(f"- {line}")
-    print()
+def _markdown(printer: Printer, benchmark: str, cells: list[Cell]) -> None:
+    lines = [f"### {benchmark}", "", "| " + " | ".join(HEADS) + " |", "|---|" + "--:|" * (len(HEADS) - 1)]
+    lines += ["| " + " | ".join(_row(cell)) + " |" for cell in cells]
+    lines += ["", *[f"- {line}" for line in _said(cells)]]
+    printer.exact("\n".join(lines) + "\n\n")
 
 
 def _row(cell: Cell) -> list[str]:
@@ -118,11 +110,11 @@ def _cost(printer: Printer, found: Bench) -> None:
         return
     to_run = found.as_dict()["to_run"]
     hours = _time(to_run["hours"])
-    printer.text(
+    printer.say(
         f"not run here yet: {len(missing)}; with protocol {found.protocol} {to_run['samples']:,} answers, "
         f"at most {to_run['most_tokens'] / 1e9:.2g} billion tokens, time here: {hours}"
     )
-    printer.text("openr1 bench --list shows each; openr1 bench --run --models A --benchmarks B runs them")
+    printer.say("openr1 bench --list shows each; openr1 bench --run --models A --benchmarks B runs them")
 
 
 def _time(hours: float | None) -> str:
@@ -131,15 +123,18 @@ def _time(hours: float | None) -> str:
     return "more than a year" if hours > HOURS_IN_A_YEAR else duration(3600 * hours)
 
 
-def show_jobs(found: Bench, *, json: bool) -> None:
+def show_jobs(printer: Printer, found: Bench) -> None:
     """What `--run` would start, with its cost."""
-    printer = Printer(json=json)
     listed = jobs(found)
-    if json:
+    if printer.json:
         printer.data(listed)
         return
+    if printer.quiet:
+        for job in listed:
+            printer.command(job["name"])
+        return
     if not listed:
-        printer.text("nothing is missing")
+        printer.say("nothing is missing")
         return
     from rich.table import Table
 
@@ -150,7 +145,7 @@ def show_jobs(found: Bench, *, json: bool) -> None:
         tokens = f"{job['most_tokens'] / 1e6:,.0f} M"
         table.add_row(job["name"], f"{job['samples']:,}", tokens, _time(job["hours"]))
     printer.table(table)
-    printer.text(f"estimates: {'; '.join(dict.fromkeys(job['basis'] for job in listed))}", style="dim")
+    printer.hint(f"estimates: {'; '.join(dict.fromkeys(job['basis'] for job in listed))}")
 
 
 def job_line(job: CellJob) -> str:
@@ -177,27 +172,26 @@ def total_line(jobs: Sequence[CellJob], cost: dict[str, Any]) -> str:
     )
 
 
-def run(asked: Asked, chosen: dict[str, Any], *, json: bool) -> Bench:
+def run(printer: Printer, asked: Asked, chosen: dict[str, Any]) -> Bench:
     """Run what is missing, with a live view of each."""
     from openr1.cli.live import Live
     from openr1.services.bench import run_missing
 
-    with Live(Printer(json=json), "bench") as live:
+    with Live(printer, "bench") as live:
         return run_missing(asked, live.listen, **chosen)
 
 
-def measure(asked: Asked, model: str | None, *, json: bool) -> None:
+def measure(printer: Printer, asked: Asked, model: str | None) -> None:
     """Measure this machine and show what was found."""
     from openr1.cli.live import Live
     from openr1.services.bench import speed
 
-    printer = Printer(json=json)
     with Live(printer, "speed") as live:
         found = speed(asked, model, live.listen)
-    if json:
+    if printer.json:
         printer.data(found)
         return
     printer.text(f"{found['model']} on {found['machine']}")
-    printer.text(f"  sampling  {short(found['sampling'])} tokens/s")
-    printer.text(f"  training  {short(found['training'])} tokens/s" if found["training"] else "  training  –")
-    printer.text("kept for later estimates (hw-profile, eval, bench)")
+    printer.say(f"  sampling  {short(found['sampling'])} tokens/s")
+    printer.say(f"  training  {short(found['training'])} tokens/s" if found["training"] else "  training  –")
+    printer.hint("kept for later estimates (hw-profile, eval, bench)")

@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from openr1.cli.commands import Commands
-from openr1.cli.common import Debug, Json, Profile, Simulate, guarded
+from openr1.cli.common import Debug, Json, Profile, Quiet, Simulate, guarded
 
 EXAMPLES = """Examples:
 
@@ -47,37 +47,46 @@ def ls(
         typer.Option("--nodes", metavar="N", min=1, help="So many machines like this one, together."),
     ] = None,
     json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Shipped recipes: what each does and needs, and what fits here."""
     from openr1.cli.configs_view import show_list
+    from openr1.cli.printer import Printer
     from openr1.services import configs
     from openr1.services.hw_profile import the_machine
 
     machine = configs.of_nodes(the_machine(simulate, profile), nodes)
-    show_list(configs.list_recipes(machine), machine, json=json)
+    show_list(Printer(json=json, quiet=quiet), configs.list_recipes(machine), machine)
 
 
 @app.command("show")
 @guarded
-def show(recipe: Recipe, json: Json = False, debug: Debug = False) -> None:
+def show(recipe: Recipe, json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """Print a recipe as it is written."""
     from openr1.cli.configs_view import show_file
+    from openr1.cli.printer import Printer
     from openr1.services import configs
 
-    show_file(*configs.read_recipe(recipe), json=json)
+    show_file(Printer(json=json, quiet=quiet), *configs.read_recipe(recipe))
 
 
 @app.command("cp")
 @guarded
 def cp(
-    recipe: Recipe, target: Target = None, force: Overwrite = False, json: Json = False, debug: Debug = False
+    recipe: Recipe,
+    target: Target = None,
+    force: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Copy a recipe into a file of your own (default: to this folder)."""
     from openr1.cli.configs_view import show_written
+    from openr1.cli.printer import Printer
     from openr1.services import configs
 
-    show_written(configs.copy_recipe(recipe, target, force=force), json=json)
+    show_written(Printer(json=json, quiet=quiet), configs.copy_recipe(recipe, target, force=force))
 
 
 @app.command("explain")
@@ -89,13 +98,15 @@ def explain(
         typer.Argument(metavar="RECIPE", help="Say what is in effect in this recipe.", show_default=False),
     ] = None,
     json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Meaning, type, default and unit of a key, and where it is set."""
     from openr1.cli.configs_view import show_explained
+    from openr1.cli.printer import Printer
     from openr1.services import configs
 
-    show_explained(configs.explain(key, recipe), recipe, json=json)
+    show_explained(Printer(json=json, quiet=quiet), configs.explain(key, recipe), recipe)
 
 
 @app.command("migrate")
@@ -108,15 +119,18 @@ def migrate(
     ] = None,
     force: Overwrite = False,
     json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """An old flat file as a recipe of today; comments say what changed."""
     from openr1.cli.configs_view import show_file, show_written
+    from openr1.cli.printer import Printer
     from openr1.services import configs
 
+    printer = Printer(json=json, quiet=quiet)
     path, text = configs.migrated(file)
     if target is None:
-        show_file(path, text, json=json)
+        show_file(printer, path, text)
     else:
         configs.write_recipe(configs.target_of(path, target), text, force=force)
-        show_written(configs.target_of(path, target), json=json)
+        show_written(printer, configs.target_of(path, target))

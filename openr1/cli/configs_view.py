@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from openr1.cli.printer import Printer
 from openr1.hardware import Machine
+from openr1.language import translate
 from openr1.services.configs import Entry, Explained, Meaning
 
 if TYPE_CHECKING:
@@ -19,26 +20,25 @@ if TYPE_CHECKING:
 VERDICT = {True: ("fits", "green"), False: ("does not fit", "yellow"), None: ("not known", "dim")}
 
 
-def show_list(entries: list[Entry], machine: Machine, *, json: bool) -> None:
+def show_list(printer: Printer, entries: list[Entry], machine: Machine) -> None:
     """The shipped recipes, a line each: what needs least first."""
-    printer = Printer(json=json)
-    if json:
+    if printer.json:
         printer.data([entry.as_dict() for entry in entries])
+        return
+    if printer.quiet:
+        for entry in entries:
+            printer.command(entry.name)
         return
     counted = Counter(str(gpu.name.value) for gpu in machine.gpus)
     cards = ", ".join(f"{count} × {name}" for name, count in counted.items()) or "no GPU"
     nodes = machine.nodes.value or 1
     cards = f"{nodes} nodes of {cards}" if nodes > 1 and counted else cards
-    printer.text(f"for this machine: profile {machine.profile.value}, {cards}", style="dim")
+    printer.hint(f"for this machine: profile {machine.profile.value}, {cards}")
     printer.text()
     printer.table(_lines(entries))
     printer.text()
-    printer.text(
-        "openr1 configs show NAME prints one and says what it does and how it is started;", style="dim"
-    )
-    printer.text(
-        "openr1 configs cp NAME copies it; openr1 hw-profile --for NAME shows its memory", style="dim"
-    )
+    printer.hint("openr1 configs show NAME prints one and says what it does and how it is started;")
+    printer.hint("openr1 configs cp NAME copies it; openr1 hw-profile --for NAME shows its memory")
 
 
 def _lines(entries: list[Entry]) -> Table:
@@ -50,7 +50,7 @@ def _lines(entries: list[Entry]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for entry in entries:
-        table.add_row(entry.name, escape(entry.header.needs_shortly), _here(entry))
+        table.add_row(entry.name, escape(translate(entry.header.needs_shortly)), _here(entry))
     return table
 
 
@@ -60,54 +60,59 @@ def _here(entry: Entry) -> str:
     word, style = VERDICT[worst]
     if len(sections) < len(entry.fits):
         word = f"{', '.join(sections)} {word if len(sections) == 1 else word.replace('does', 'do')}"
-    return f"[{style}]{escape(word)}[/]"
+    return f"[{style}]{escape(translate(word))}[/]"
 
 
-def show_file(path: Path, text: str, *, json: bool) -> None:
+def show_file(printer: Printer, path: Path, text: str) -> None:
     """A recipe's text exactly as it is, so that it can be redirected into a file."""
-    printer = Printer(json=json)
-    if json:
+    if printer.json:
         printer.data({"path": str(path), "text": text})
     else:
-        print(text, end="" if text.endswith("\n") else "\n")
+        printer.exact(text)
 
 
-def show_written(path: Path, *, json: bool) -> None:
-    printer = Printer(json=json)
-    if json:
+def show_written(printer: Printer, path: Path) -> None:
+    if printer.json:
         printer.data({"path": str(path)})
         return
-    printer.text(f"written: {path}")
+    printer.command(str(path)) if printer.quiet else printer.say(f"written: {path}")
 
 
-def show_explained(found: Explained, recipe: str | None, *, json: bool) -> None:
+def show_explained(printer: Printer, found: Explained, recipe: str | None) -> None:
     """A key's meanings, then where it is set."""
-    printer = Printer(json=json)
-    if json:
+    if printer.json:
         printer.data(found.as_dict())
+        return
+    if printer.quiet:
+        in_effect = [place.value for place in found.now] or [m.default for m in found.meanings]
+        for value in in_effect:
+            printer.command(_yaml(value))
         return
     printer.text(found.key, style="bold")
     for meaning in found.meanings:
         _meaning(printer, meaning)
     for place in found.now:
-        printer.text(f"  in {place.section}   {_yaml(place.value)}   ({place.where})")
+        printer.say(f"  in {place.section}   {_yaml(place.value)}   ({translate(place.where)})")
     if recipe and not found.now:
-        printer.text(f"  no section of {recipe} has this key")
+        printer.say(f"  no section of {recipe} has this key")
     if not recipe:
-        printer.text("set by shipped recipes" if found.places else "set by no shipped recipe", style="dim")
+        printer.hint("set by shipped recipes" if found.places else "set by no shipped recipe")
         for place in found.places:
             printer.text(f"  {_yaml(place.value)}   {place.where} ({place.section})")
 
 
 def _meaning(printer: Printer, meaning: Meaning) -> None:
     printer.text(f"  {meaning.help}")
-    printer.text(f"  stages   {', '.join(meaning.stages)}   ({meaning.owner}'s key)")
-    printer.text(f"  type     {meaning.type}")
+    owner = translate(f"{meaning.owner}'s key")
+    lines = [("stages", f"{', '.join(meaning.stages)}   ({owner})")]
+    lines.append(("type", translate(meaning.type)))
     if meaning.unit:
-        printer.text(f"  unit     {meaning.unit}")
+        lines.append(("unit", meaning.unit))
     if meaning.choices:
-        printer.text(f"  one of   {', '.join(map(str, meaning.choices))}")
-    printer.text(f"  default  {_yaml(meaning.default)}   ({meaning.default_reason})")
+        lines.append(("one of", ", ".join(map(str, meaning.choices))))
+    lines.append(("default", f"{_yaml(meaning.default)}   ({translate(meaning.default_reason)})"))
+    for name, text in lines:
+        printer.field(name, text, indent=2, width=9)
 
 
 def _yaml(value: Any) -> str:

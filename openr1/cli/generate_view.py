@@ -7,32 +7,34 @@ from typing import Any
 
 from openr1.cli.printer import Printer
 from openr1.cli.words import percent
+from openr1.language import label, translate
 
 
 def show_generation(printer: Printer, result: dict[str, Any]) -> None:
     """Counts at every step, verdicts, contamination, and the files."""
-    printer.text(
+    printer.say(
         f"{result['samples']:,} completions of {result['rows']:,} rows, "
         f"{result['mean_tokens']:.0f} tokens on average, {percent(result['truncated'])} cut off"
     )
     if result.get("failed"):
         why = Path(result["file"]).with_name("quarantine.jsonl")
-        printer.text(
+        printer.say(
             f"{result['failed']:,} samples failed; {why} says why, and the same command tries them again"
         )
     if result.get("verdicts"):
-        said = ", ".join(f"{name} {count:,}" for name, count in result["verdicts"].items())
-        printer.text(f"verdicts: {said}")
+        said = ", ".join(f"{label(name)} {count:,}" for name, count in result["verdicts"].items())
+        printer.say(f"verdicts: {said}")
     if len(result.get("funnel", ())) > 1:
         printer.table(_funnel(result["funnel"]))
     if result.get("contamination"):
         _show_contamination(printer, result["contamination"])
     printer.text(f"  {result['file']}")
     if result.get("dataset"):
-        said = ", ".join(f"{name}: {count:,} rows" for name, count in result["exported"].items())
+        rows = {name: translate(f"{count:,} rows") for name, count in result["exported"].items()}
+        said = ", ".join(f"{name}: {counted}" for name, counted in rows.items())
         printer.text(f"  {result['dataset']}  ({said})")
         if next(iter(result["exported"])) == "messages":
-            printer.text(f"next:  openr1 sft RECIPE --dataset {result['dataset']}", style="dim")
+            printer.next(f"openr1 sft RECIPE --dataset {result['dataset']}")
     if result.get("hub"):
         printer.text(f"  {result['hub']}")
 
@@ -47,16 +49,16 @@ def _funnel(steps: list[dict[str, Any]]) -> Any:
     everything = steps[0]["samples"]
     for step in steps:
         share = percent(step["samples"] / everything) if everything else "–"
-        table.add_row(step["step"], f"{step['problems']:,}", f"{step['samples']:,}", share)
+        table.add_row(label(step["step"]), f"{step['problems']:,}", f"{step['samples']:,}", share)
     return table
 
 
 def _show_contamination(printer: Printer, found: dict[str, Any]) -> None:
     by_set = ", ".join(f"{name} {count:,}" for name, count in found["by_set"].items())
-    printer.text(
+    printer.say(
         f"contaminated problems: {found['problems']:,}{f' ({by_set})' if by_set else ''}, each shares "
         f"{found['ngram_size']} words with a test item; contamination.jsonl has the evidence"
     )
     for shared in found["most_shared"][:1]:
         if shared["documents"] > 1:
-            printer.text(f"  most shared, by {shared['documents']:,}: {shared['ngram']}", style="dim")
+            printer.hint(f"  most shared, by {shared['documents']:,}: {shared['ngram']}")

@@ -100,10 +100,12 @@ def command(
     rows, asked = take(asked, "check_rewards")
     if rows is not None:
         from openr1.cli import rewards_view
+        from openr1.cli.printer import Printer
         from openr1.services.check_rewards import DEFAULT_ROWS
 
         no_sample, asked = take(asked, "no_sample")
         count = DEFAULT_ROWS if rows is True else int(rows)
-        rewards_view.run(with_recipe(plain, asked), rows=count, sample=no_sample is None, json=json)
+        printer = Printer(json=json, quiet=quiet)
+        rewards_view.run(printer, with_recipe(plain, asked), rows=count, sample=no_sample is None)
         return
     run_stage(grpo, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

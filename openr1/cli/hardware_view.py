@@ -16,10 +16,12 @@ MARKS = {"ok": "ok", "warn": "look", "fail": "mend", "unknown": "unknown"}
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red", "unknown": "dim"}
 
 
-def show(report: HwReport, *, json: bool, only_checks: bool = False) -> None:
-    printer = Printer(json=json)
-    if json:
+def show(printer: Printer, report: HwReport, *, only_checks: bool = False) -> None:
+    if printer.json:
         printer.data(report.as_dict())
+        return
+    if printer.quiet:
+        _shortly(printer, report, only_checks)
         return
     if not only_checks:
         _machine(printer, report.machine)
@@ -28,20 +30,36 @@ def show(report: HwReport, *, json: bool, only_checks: bool = False) -> None:
             _plan(printer, planning)
     elif not only_checks:
         _abilities(printer, report.abilities)
+    _checks(printer, report)
+
+
+def _shortly(printer: Printer, report: HwReport, only_checks: bool) -> None:
+    """The profile, or whether each section fits, and what is to be mended."""
+    if not only_checks and not report.plans:
+        printer.text(str(report.machine.profile.value))
+    for planning in report.plans:
+        fits = "fits" if planning.plan is not None and planning.refused is None else "does not fit"
+        verdict = "cannot be split" if planning.problem is not None else fits
+        printer.text(f"{planning.section}: {translate(verdict)}")
+    _checks(printer, report)
+
+
+def _checks(printer: Printer, report: HwReport) -> None:
     for found in report.checks:
-        said = f"{found.name}: {translate(found.words)}"
+        if printer.quiet and found.state == "ok":
+            continue
+        said = f"{label(found.name)}: {translate(found.words)}"
         printer.field(MARKS[found.state], said, width=8, style=STYLES[found.state])
         if found.fix and found.state != "ok":
             printer.command(f"        {label('do')}  {translate(found.fix)}")
 
 
-def show_verified(found: dict[str, Any], *, json: bool) -> bool:
+def show_verified(printer: Printer, found: dict[str, Any]) -> bool:
     """Show, and return whether every prediction is within the tolerance.
 
     Predicted against simulated peaks; the simulation runs the model's own code without weights."""
-    printer = Printer(json=json)
     good = all(abs(row["error"]) <= found["tolerance"] for row in found["rows"])
-    if json:
+    if printer.json:
         printer.data(found)
         return good
     from rich.table import Table
@@ -60,7 +78,7 @@ def show_verified(found: dict[str, Any], *, json: bool) -> bool:
             f"{100 * row['error']:+.1f} %",
         )
     printer.table(table)
-    printer.text(f"tolerance: {percent(found['tolerance'])}")
+    printer.hint(f"tolerance: {percent(found['tolerance'])}")
     return good
 
 
@@ -152,8 +170,9 @@ def _abilities(printer: Printer, cells: tuple[Ability, ...]) -> None:
     printer.table(table)
     largest = next((c for c in cells if c.tokens is None), None)
     if largest is not None:
-        words = f"{largest.model.split('/')[-1]}, {largest.stage}, {largest.method}: {largest.note}"
-        printer.text(f"–: does not fit ({words}; all reasons: --json)", style="dim")
+        name, why = largest.model.split("/")[-1], translate(largest.note)
+        words = f"{name}, {largest.stage}, {largest.method}: {why}"
+        printer.hint(f"–: does not fit ({words}; all reasons: --json)")
 
 
 def _tokens(cell: Ability) -> str:

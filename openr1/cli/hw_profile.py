@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from openr1.cli.common import Debug, Gpus, Json, Profile, Simulate, guarded
+from openr1.cli.common import Debug, Gpus, Json, Profile, Quiet, Simulate, guarded
 
 EXAMPLES = """Examples:
 
@@ -36,20 +36,23 @@ def command(
         bool, typer.Option("--verify", help="Check the memory model with fake tensors.")
     ] = False,
     json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """What this machine is, which defaults it gets, and what fits."""
     from openr1.cli import hardware_view as view
+    from openr1.cli.printer import Printer
     from openr1.services import hw_profile as service
 
+    printer = Printer(json=json, quiet=quiet)
     if verify:
-        if not view.show_verified(service.verify(), json=json):
+        if not view.show_verified(printer, service.verify()):
             raise typer.Exit(7)
         return
     sections = service.sections_of(recipe) if recipe else []
     report = service.hw_profile(
         simulate=simulate, profile=profile, sections=sections, with_checks=check, gpus=gpus
     )
-    view.show(report, json=json, only_checks=check and not recipe)
+    view.show(printer, report, only_checks=check and not recipe)
     if not report.healthy:
         raise typer.Exit(5)

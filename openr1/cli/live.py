@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openr1.cli.printer import Printer
 from openr1.cli.words import duration, short
-from openr1.language import translate
+from openr1.language import label, translate
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -54,6 +54,7 @@ class Live:
         self.pace: float | None = None
         self.last_line = 0.0
         self.unsaid = ""  # the newest state, where no line has said it yet
+        self.said = ""  # the last state that was printed
         self.noted: set[str] = set()  # sections of a pipeline may have the same to say
 
     def __enter__(self) -> Live:
@@ -75,8 +76,11 @@ class Live:
         for notice in prepared.notices:
             self._note(notice)
         if event["state"] != "finished":
-            verb = {None: "begins", "created": "begins"}.get(event["state"], "continues")
-            self.console.print(f"{self.name}: {verb} in {prepared.run.path}", markup=False, soft_wrap=True)
+            begins = event["state"] in (None, "created")
+            said = translate(
+                f"begins in {prepared.run.path}" if begins else f"continues in {prepared.run.path}"
+            )
+            self.console.print(f"{self.name}: {said}", markup=False, soft_wrap=True)
 
     def _note(self, text: str) -> None:
         """Print what is worth knowing, once."""
@@ -86,9 +90,9 @@ class Live:
 
     def _say(self) -> None:
         """Print the newest state, once."""
-        if self.unsaid:
+        if self.unsaid and self.unsaid != self.said:
             self._line(self.unsaid)
-        self.unsaid = ""
+        self.said, self.unsaid = self.unsaid or self.said, ""
 
     def _on_pipeline(self, event: dict[str, Any]) -> None:
         for notice in event["plan"].notices:
@@ -96,10 +100,11 @@ class Live:
 
     def _on_phase(self, event: dict[str, Any]) -> None:
         self._say()
+        name = translate(event["name"])
         if self.terminal:
-            self._bar(event["name"])
+            self._bar(name)
         else:
-            self._line(f"{self.name}: {event['name']}")
+            self._line(f"{self.name}: {name}")
 
     def _on_pace(self, event: dict[str, Any]) -> None:
         self.pace = event["step_seconds"]
@@ -122,10 +127,10 @@ class Live:
         if event.get("seconds"):
             self.metrics["tokens_per_second"] = event["tokens"] / event["seconds"]
         if event.get("outcomes"):
-            called = ((OUTCOMES.get(name, name), count) for name, count in event["outcomes"].items())
+            called = ((label(OUTCOMES.get(name, name)), count) for name, count in event["outcomes"].items())
             self.outcomes = "  ".join(f"{name} {count:,}" for name, count in called)
         if self.terminal and self.progress and self.task is not None:
-            what = event.get("phase")
+            what = translate(event["phase"]) if event.get("phase") else None
             self.progress.update(
                 self.task,
                 completed=event["done"],
@@ -135,7 +140,8 @@ class Live:
         elif event["done"]:
             eta = self._eta(event["done"])
             left = f"  {eta}" if eta else ""
-            self.unsaid = f"{self.name}: {self.unit} {event['done']}/{self.total}  {self._info()}{left}"
+            unit = label(self.unit)
+            self.unsaid = f"{self.name}: {unit} {event['done']}/{self.total}  {self._info()}{left}"
             if time.monotonic() - self.last_line > PLAIN_EVERY:
                 self._say()
 
@@ -161,12 +167,12 @@ class Live:
         self._close()
 
     def _info(self) -> str:
-        shown = [f"{label} {short(self.metrics[key])}" for key, label in WATCHED if key in self.metrics]
+        shown = [f"{label(name)} {short(self.metrics[key])}" for key, name in WATCHED if key in self.metrics]
         return "  ".join([*shown, self.outcomes] if self.outcomes else shown)
 
     def _eta(self, done: int) -> str:
         left = self.clock.left(done, self.total)
-        return "" if left is None else f"{duration(left)} left"
+        return "" if left is None else translate(f"{duration(left)} left")
 
     def _line(self, text: str) -> None:
         self.last_line = time.monotonic()

@@ -10,7 +10,7 @@ from openr1.cli.printer import Printer
 from openr1.cli.scores_view import interval
 from openr1.cli.stage_view import show_dry_run
 from openr1.cli.words import duration, percent
-from openr1.language import label
+from openr1.language import translate
 from openr1.services import pipeline
 from openr1.services.pipeline import PipelineOutcome
 from openr1.services.request import Asked
@@ -55,7 +55,7 @@ def show(printer: Printer, outcome: PipelineOutcome) -> None:
     printer.text()
     for task in tasks:
         table = Table(
-            title=f"{task}, {_problems(outcome, task)} held-out problems",
+            title=translate(f"{task}, {_problems(outcome, task)} held-out problems"),
             title_justify="left",
             box=None,
             pad_edge=False,
@@ -73,14 +73,14 @@ def show(printer: Printer, outcome: PipelineOutcome) -> None:
         printer.table(table)
     evaluating = sum(times[name] for name in evals)
     printer.text()
-    printer.say(
+    printer.hint(
         f"lengths in tokens · evaluations {duration(evaluating)} · all together {duration(outcome.seconds)}"
     )
     run = outcome.plan.run.path
     printer.field("results:", str(run), width=9)
     if (run / "report.html").exists():
         printer.field("page:", f"{run}/report.html", width=9)
-    printer.command(f"{label('next:')}    openr1 samples {run}/{evals[-1] if evals else ''}", "dim")
+    printer.next(f"openr1 samples {run}/{evals[-1] if evals else ''}")
 
 
 def _heading(outcome: PipelineOutcome, section: str) -> str:

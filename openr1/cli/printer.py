@@ -13,6 +13,7 @@ from openr1.language import translate
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 ROOM = 24  # columns that are left beside a head at least; where there are fewer, lines break as they may
 
@@ -22,7 +23,7 @@ class Printer:
 
     Args:
         json: a program reads: one JSON document on stdout, nothing else there.
-        quiet: results only.
+        quiet: results only: no notes and progress, no hints; a list is one name on each line.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
@@ -47,6 +48,26 @@ class Printer:
             body = text.lstrip(" ")
             shown = hanging(self.console(), text[: len(text) - len(body)], body)
             self.console().print(shown, style=style, markup=False)
+
+    def exact(self, text: str) -> None:
+        """A file's text as it is, so that it can be redirected into one."""
+        if not self.json:
+            print(text, end="" if text.endswith("\n") else "\n")
+
+    def styled(self, text: Text) -> None:
+        """A text with styles of its own; the terminal breaks its lines."""
+        if not self.json:
+            self.console().print(text, soft_wrap=True)
+
+    def hint(self, text: str) -> None:
+        """What explains the answer or says what comes next; not part of the answer."""
+        if not self.quiet:
+            self.say(text, "dim")
+
+    def next(self, text: str) -> None:
+        """The command that comes next, to copy."""
+        if not self.quiet:
+            self.command(f"{translate_label('next:')}  {text}", "dim")
 
     def say(self, text: str, style: str | None = None) -> None:
         """`text` in the reader's language; for openr1's own words, never for a model's."""

@@ -9,7 +9,7 @@ from typing import Any
 from openr1.cli.printer import Printer
 from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, harmless, percent, short
-from openr1.language import translate
+from openr1.language import label, translate
 from openr1.runs.health import Finding
 from openr1.runs.listing import Entry
 from openr1.runs.report import page
@@ -62,12 +62,12 @@ def show_sections(printer: Printer, entry: Entry) -> None:
 
 def _one(printer: Printer, name: str, entry: Entry, stories: Sequence[Story]) -> None:
     time = f" · {duration(entry.seconds)}" if entry.seconds else ""
-    printer.text(harmless(f"{name} · {entry.kind} · {entry.state}{time}"), style="bold")
+    printer.text(harmless(f"{name} · {entry.kind} · {label(entry.state)}{time}"), style="bold")
     for story in stories:
         for problem in story.problems:
             printer.note(harmless(problem))
         if story.series.rows:
-            printer.text(f"  {harmless(story.name)}, {story.series.rows:,} rows of metrics")
+            printer.say(f"  {harmless(story.name)}, {story.series.rows:,} rows of metrics")
             _curves(printer, story)
         elif story.findings:
             printer.text(f"  {harmless(story.name)}")
@@ -82,9 +82,9 @@ def _curves(printer: Printer, story: Story) -> None:
     drawn = [p for p in pictures(story) if p.chart.id in IN_SHORT]
     for picture in sorted(drawn, key=lambda p: order[p.chart.id]):
         for line in picture.lines:
-            label = picture.chart.title if len(picture.lines) == 1 else line.label
+            name = translate(picture.chart.title) if len(picture.lines) == 1 else label(line.label)
             ends = " → ".join(_said(v, picture.chart.share) for v in (line.curve.first, line.curve.last))
-            printer.text(f"    {harmless(label)[:22]:<22} {sparkline(line.curve)}  {ends}")
+            printer.field(harmless(name)[:22], f"{sparkline(line.curve)}  {ends}", indent=4, width=23)
 
 
 def _said(value: float, share: bool) -> str:
@@ -112,12 +112,12 @@ def _health(printer: Printer, findings: Sequence[Finding]) -> None:
     for found in findings:
         style = "yellow" if found.rule.level == "warning" else "dim"
         printer.text(f"    {translate(found.rule.title)} ({harmless(translate(found.when))})", style=style)
-        for label, text in (
+        for name, text in (
             ("seen", found.seen),
             ("expected", found.rule.expected),
             ("do", found.rule.advice),
         ):
-            printer.field(label, harmless(translate(text)), indent=6, width=9)
+            printer.field(name, harmless(translate(text)), indent=6, width=9)
     if all(f.rule.level != "warning" and not f.who for f in findings):
         printer.say("    nothing unusual in the metrics", style="green")
 
@@ -127,7 +127,7 @@ def _differences(printer: Printer, found: Report) -> None:
     for one, other in page.match(first, second):
         rows = page.differences(one, other)
         if rows:
-            printer.text(f"{harmless(one.name)}: what differs", style="bold")
+            printer.say(f"{harmless(one.name)}: what differs", style="bold")
         for row in rows:
             cells = [harmless(row[key]) for key in ("key", "first", "second")]
             printer.text(f"  {cells[0]:<28} {cells[1]}  |  {cells[2]}")
@@ -139,12 +139,13 @@ def _pairs(printer: Printer, pairs: Sequence[Pair]) -> None:
     for pair in pairs:
         who = harmless(f"{pair.where}: {pair.second} against {pair.first}")
         if pair.why_not:
-            printer.text(f"  {who}: {harmless(pair.why_not)}")
+            printer.text(f"  {who}: {harmless(translate(pair.why_not))}")
             continue
         ends = f"[{100 * pair.low:+.1f} – {100 * pair.high:+.1f}]"
-        said = "" if pair.distinguishable else ": not distinguishable"
         chance = "< 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}"
-        printer.text(
-            f"  {who}: {100 * pair.difference:+.1f} points {ends}, chance alone {chance}, "
-            f"{pair.problems:,} of {pair.asked:,} problems{said}"
+        said = translate(
+            f"{100 * pair.difference:+.1f} points {ends}, chance alone {chance}, "
+            f"{pair.problems:,} of {pair.asked:,} problems"
         )
+        verdict = "" if pair.distinguishable else f": {translate('not distinguishable')}"
+        printer.text(f"  {who}: {said}{verdict}")

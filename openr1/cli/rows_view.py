@@ -29,21 +29,21 @@ def show(printer: Printer, found: dict[str, Any]) -> None:
     """Every sample: what is learnt as it is, what is masked grey and between ⟦ and ⟧."""
     from rich.text import Text
 
-    printer.text(
+    printer.hint(
         f"masked tokens stand between {OPEN} and {CLOSE}: the model reads them and does not learn them"
     )
     for sample in found["samples"]:
         head = f"row {sample['row']:,}: {sample['tokens']:,} tokens, {sample['learnt']:,} learnt"
         beyond = sample["tokens"] - sample["kept"]
         printer.text()
-        printer.text(head + (f", {beyond:,} beyond max_length" if beyond else ""), style="bold")
+        printer.say(head + (f", {beyond:,} beyond max_length" if beyond else ""), style="bold")
         text = Text()
         for piece in sample["pieces"]:
             if piece["learnt"]:
                 text.append(harmless_lines(piece["text"]))
             else:
                 text.append(f"{OPEN}{harmless_lines(piece['text'])}{CLOSE}", style="dim")
-        printer.console().print(text, soft_wrap=True)
+        printer.styled(text)
 
 
 def show_prompts(printer: Printer, found: dict[str, Any]) -> None:
@@ -51,11 +51,11 @@ def show_prompts(printer: Printer, found: dict[str, Any]) -> None:
     from rich.text import Text
 
     shortest, middle, longest = found["tokens"]
-    printer.text("prompts as the model sees them; the completion begins at ▌, and it alone is learnt from")
-    printer.text(f"tokens per prompt: {shortest:,} to {longest:,}, half have {middle:,} or fewer")
+    printer.hint("prompts as the model sees them; the completion begins at ▌, and it alone is learnt from")
+    printer.say(f"tokens per prompt: {shortest:,} to {longest:,}, half have {middle:,} or fewer")
     for sample in found["samples"]:
         printer.text()
-        printer.text(f"row {sample['row']:,}: {sample['tokens']:,} tokens", style="bold")
-        printer.console().print(Text(f"{harmless_lines(sample['text'])}▌"), soft_wrap=True)
+        printer.say(f"row {sample['row']:,}: {sample['tokens']:,} tokens", style="bold")
+        printer.styled(Text(f"{harmless_lines(sample['text'])}▌"))
         if sample["gold"] is not None:
-            printer.console().print(Text(f"gold: {harmless_lines(str(sample['gold']))}", style="dim"))
+            printer.styled(Text(f"gold: {harmless_lines(str(sample['gold']))}", style="dim"))

@@ -13,6 +13,7 @@ from openr1.cli.printer import Printer
 from openr1.cli.report_view import show_sections
 from openr1.cli.words import duration, gib, harmless, percent
 from openr1.errors import UsageError
+from openr1.language import label, translate
 from openr1.runs.listing import Entry
 from openr1.runs.report.lineage import PAGE, headline
 from openr1.services.runs import Listed, Removal, Shown
@@ -20,10 +21,13 @@ from openr1.services.runs import Listed, Removal, Shown
 STYLES = {"finished": "green", "running": "blue", "failed": "red", "killed": "red", "unreadable": "red"}
 
 
-def show_list(found: Sequence[Listed], root: Path, *, json: bool) -> None:
-    printer = Printer(json=json)
-    if json:
+def show_list(printer: Printer, found: Sequence[Listed], root: Path) -> None:
+    if printer.json:
         printer.data({"root": str(root), "runs": [listed.as_dict() for listed in found]})
+        return
+    if printer.quiet:
+        for listed in found:
+            printer.command(harmless(str(listed.entry.path)))
         return
     if not found:
         printer.say(f"no runs in {root}; openr1 pipeline tiny-cpu makes one")
@@ -40,8 +44,8 @@ def show_list(found: Sequence[Listed], root: Path, *, json: bool) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for listed in found:
         entry = listed.entry
-        state = Text(harmless(entry.state), style=STYLES.get(entry.state, "yellow"))
-        cells = [_size(listed.size), f"{age(entry.changed)} ago"]
+        state = Text(harmless(label(entry.state)), style=STYLES.get(entry.state, "yellow"))
+        cells = [_size(listed.size), translate(f"{age(entry.changed)} ago")]
         table.add_row(
             Text(harmless(entry.name)), Text(harmless(entry.kind)), state, Text(_best(entry)), *cells
         )
@@ -58,7 +62,7 @@ def _unfinished(printer: Printer, found: Sequence[Listed]) -> None:
             printer.command(f"  {harmless(listed.command or '')}")
     for listed in found:
         if listed.entry.problem:
-            printer.note(harmless(f"{listed.entry.name}: {listed.entry.problem}"))
+            printer.note(harmless(f"{listed.entry.name}: {translate(listed.entry.problem)}"))
 
 
 def _best(entry: Entry) -> str:
@@ -83,22 +87,25 @@ def _size(size: int) -> str:
     return gib(size) if size >= 2**30 else f"{size / 2**20:.0f} MiB"
 
 
-def show_one(shown: Shown, *, json: bool) -> None:
-    printer = Printer(json=json)
-    if json:
+def show_one(printer: Printer, shown: Shown) -> None:
+    entry = shown.listed.entry
+    if printer.json:
         printer.data(shown.as_dict())
         return
-    entry = shown.listed.entry
-    printer.text(harmless(f"{entry.name} · {entry.kind} · {entry.state}"), style="bold")
+    if printer.quiet:
+        printer.text(harmless(entry.state))
+        return
+    printer.text(harmless(f"{entry.name} · {entry.kind} · {label(entry.state)}"), style="bold")
     _line(printer, "folder", str(entry.path))
     if shown.command:
-        label = "made by" if entry.state in ("finished", "running") else "continue"
-        _line(printer, label, shown.command)
-    _line(printer, "changed", f"{age(entry.changed)} ago; {duration(entry.seconds)} in all")
-    parts = ", ".join(f"{part} {_size(count)}" for part, count in shown.parts.items())
+        name = "made by" if entry.state in ("finished", "running") else "continue"
+        _line(printer, name, shown.command)
+    ago, spent = translate(f"{age(entry.changed)} ago"), translate(f"{duration(entry.seconds)} in all")
+    _line(printer, "changed", f"{ago}; {spent}")
+    parts = ", ".join(f"{label(part)} {_size(count)}" for part, count in shown.parts.items())
     _line(printer, "size", f"{_size(shown.listed.size)} ({parts})")
     way = " → ".join(
-        n.label if n.state in ("", "finished") else f"{n.label} ({n.state})" for n in shown.nodes
+        n.label if n.state in ("", "finished") else f"{n.label} ({label(n.state)})" for n in shown.nodes
     )
     _line(printer, "way", way)
     for run in entry.runs:
@@ -111,48 +118,49 @@ def show_one(shown: Shown, *, json: bool) -> None:
 
 def _run(printer: Printer, run: Entry) -> None:
     if run.problem:
-        _line(printer, run.path.name, run.problem)
+        _line(printer, run.path.name, translate(run.problem))
         return
     attempts = run.manifest.get("attempts")
     count = len(attempts) if isinstance(attempts, list) else 0
-    tried = f"{count} attempt{'s' if count != 1 else ''}"
-    _line(printer, run.path.name, f"{run.kind}, {run.state}, {tried}. {headline(run)}")
+    tried = translate(f"{count} attempts" if count != 1 else "1 attempt")
+    said = f"{run.kind}, {label(run.state)}, {tried}. {translate(headline(run))}"
+    _line(printer, run.path.name, said)
     error = run.manifest.get("error")
     if isinstance(error, dict):
-        _line(printer, "", str(error.get("what")))
+        _line(printer, "", translate(str(error.get("what"))))
         if error.get("fix"):
-            _line(printer, "", f"do: {error['fix']}")
+            _line(printer, "do", translate(str(error["fix"])))
 
 
-def _line(printer: Printer, label: str, text: str) -> None:
-    printer.field(harmless(label)[:12], harmless(text), indent=2, width=13)
+def _line(printer: Printer, name: str, text: str) -> None:
+    printer.field(harmless(name)[:12], harmless(text), indent=2, width=13)
 
 
-def ask(removal: Removal, *, yes: bool, json: bool) -> None:
+def ask(printer: Printer, removal: Removal, *, yes: bool) -> None:
     """Say what goes and what depends on it, and ask.
 
     Raises:
         UsageError: nobody is there to ask.
-        typer.Abort: the answer is no.
+        typer.Exit: the answer is no.
     """
-    printer = Printer(json=json)
     for run in removal.dependents:
         printer.note(harmless(f"{run.name} began with its weights and cannot start again without them"))
     if yes:
         return
-    if json or not sys.stdin.isatty():
+    if printer.json or not sys.stdin.isatty():
         raise UsageError(
             "nothing was removed: nobody is there to ask",
             where=str(removal.entry.path),
             fix="add --yes to remove without a question",
         )
     path = harmless(str(removal.entry.path))
-    typer.confirm(f"Remove {path} ({_size(removal.size)}) for good?", abort=True)
+    if not typer.confirm(translate(f"Remove {path} ({_size(removal.size)}) for good?")):
+        printer.note("nothing was removed")
+        raise typer.Exit(0)
 
 
-def removed(removal: Removal, *, json: bool) -> None:
-    printer = Printer(json=json)
-    if json:
+def removed(printer: Printer, removal: Removal) -> None:
+    if printer.json:
         printer.data({"removed": str(removal.entry.path), "bytes": removal.size})
     else:
-        printer.text(f"removed {harmless(str(removal.entry.path))}, {_size(removal.size)}")
+        printer.say(f"removed {harmless(str(removal.entry.path))}, {_size(removal.size)}")

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from openr1.cli.common import Debug, Json, guarded
+from openr1.cli.common import Debug, Json, Quiet, guarded
 
 EXAMPLES = """Examples:
 
@@ -40,15 +40,17 @@ def command(
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many to show.")] = 5,
     full: Annotated[bool, typer.Option("--full", help="Whole texts instead of beginning and end.")] = False,
     json: Json = False,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Read what a run's models wrote, with gold and verdict."""
+    from openr1.cli.printer import Printer
     from openr1.cli.samples_view import show
     from openr1.services.samples import samples
 
     if run is None:
         from openr1.cli.common import newest_run
 
-        run = newest_run(samples=True, json=json)
+        run = newest_run(samples=True, json=json, quiet=quiet)
     found = samples(run, wrong=wrong, verdict=verdict, row=row, contains=of, limit=number)
-    show(found, json=json, full=full)
+    show(Printer(json=json, quiet=quiet), found, full=full)

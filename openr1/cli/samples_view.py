@@ -6,16 +6,15 @@ from dataclasses import asdict
 
 from openr1.cli.printer import Printer
 from openr1.cli.words import harmless, harmless_lines, short
-from openr1.language import label
+from openr1.language import label, translate
 from openr1.services.samples import Found, Sample
 
 HEAD, TAIL = 600, 1200  # characters of a long text that are shown without --full
 COLOURS = {"right": "green", "wrong": "red"}
 
 
-def show(found: Found, *, json: bool, full: bool) -> None:
-    printer = Printer(json=json)
-    if json:
+def show(printer: Printer, found: Found, *, full: bool) -> None:
+    if printer.json:
         printer.data(
             {
                 "samples": [asdict(sample) for sample in found.samples],
@@ -28,6 +27,8 @@ def show(found: Found, *, json: bool, full: bool) -> None:
         return
     for sample in found.samples:
         _sample(printer, sample, full)
+    if printer.quiet:
+        return
     asked = f" that match, of {found.total:,}" if found.matching != found.total else ""
     printer.say(f"{len(found.samples)} shown of {found.matching:,}" + asked)
     for name, verdicts in found.files.items():
@@ -37,9 +38,9 @@ def show(found: Found, *, json: bool, full: bool) -> None:
 
 def _sample(printer: Printer, sample: Sample, full: bool) -> None:
     place = f"row {sample.row}" + (f", answer {sample.index}" if sample.index is not None else "")
-    said = [f"{sample.tokens:,} tokens"] if sample.tokens is not None else []
-    said += ["cut off"] if sample.finish_reason == "length" else []
-    printer.text(f"── {harmless_lines(sample.file)}  {place}  {', '.join(said)}", style="bold")
+    said = [translate(f"{sample.tokens:,} tokens")] if sample.tokens is not None else []
+    said += [label("cut off")] if sample.finish_reason == "length" else []
+    printer.text(f"── {harmless_lines(sample.file)}  {translate(place)}  {', '.join(said)}", style="bold")
     printer.field("problem", _cut(sample.problem, full), width=11)
     if sample.gold is not None:
         printer.field("gold", _cut(sample.gold, full), width=11)
@@ -47,7 +48,7 @@ def _sample(printer: Printer, sample: Sample, full: bool) -> None:
         extracted = "–" if sample.extracted is None else harmless_lines(sample.extracted)
         printer.field("extracted", extracted, width=11)
         style = COLOURS.get(sample.verdict, "yellow")
-        why = f"{sample.verdict} ({harmless_lines(sample.reason or '')})"
+        why = f"{label(sample.verdict)} ({harmless_lines(translate(sample.reason or ''))})"
         printer.field("verdict", why, width=11, style=style)
     if sample.scores:
         shown = "  ".join(f"{k} {short(v)}" for k, v in sample.scores.items() if isinstance(v, (int, float)))
@@ -62,4 +63,5 @@ def _cut(text: str, full: bool) -> str:
     if full or len(clean) <= HEAD + TAIL:
         return clean
     left_out = len(clean) - HEAD - TAIL
-    return f"{clean[:HEAD]}\n… {left_out:,} characters (--full shows them) …\n{clean[-TAIL:]}"
+    cut = translate(f"… {left_out:,} characters (--full shows them) …")
+    return f"{clean[:HEAD]}\n{cut}\n{clean[-TAIL:]}"

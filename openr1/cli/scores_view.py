@@ -6,6 +6,7 @@ from typing import Any
 
 from openr1.cli.printer import Printer
 from openr1.cli.words import harmless, percent
+from openr1.language import label, translate
 
 
 def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
@@ -24,7 +25,7 @@ def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
             printer.text(
                 f"  {name}  {value:.4f}" + (f" ± {error:.4f} (lighteval's)" if error is not None else "")
             )
-        printer.text(f"  lighteval's own files: {score['lighteval_files']}", style="dim")
+        printer.hint(f"  lighteval's own files: {score['lighteval_files']}")
 
 
 def _table(printer: Printer, scores: list[dict[str, Any]]) -> None:
@@ -56,31 +57,36 @@ def _table(printer: Printer, scores: list[dict[str, Any]]) -> None:
     for score in scores:
         _below(printer, score, several=len(scores) > 1)
     said = "95 %: another draw of problems"
-    printer.text(said + ("; ± run: another run on these problems, 95 %" if several else ""), style="dim")
+    printer.hint(said + ("; ± run: another run on these problems, 95 %" if several else ""))
     for protocol in dict.fromkeys(score.get("protocol") for score in scores):
-        printer.text(f"protocol: {harmless(str(protocol))}", style="dim")
+        printer.hint(f"protocol: {harmless(str(protocol))}")
 
 
 def _below(printer: Printer, score: dict[str, Any], *, several: bool) -> None:
     """What does not fit into the table, where there is something to say."""
     from openr1.evaluation.advice import advice
 
-    who = harmless(f"{score['model']} on {score['task']}") + ": " if several else ""
+    who = harmless(f"{score['model']}, {score['task']}") + ": " if several else ""
     pass_at = score.get("pass_at") or {}  # runs of earlier versions lack some of this
     if len(pass_at) > 1:
         chances = "  ".join(f"pass@{k} {percent(value)}" for k, value in pass_at.items())
         printer.text(f"{who}{chances}")
     if score.get("no_answer"):
-        printer.text(f"{who}{percent(score['no_answer'])} of the answers hold no answer")
+        _say(printer, who, f"{percent(score['no_answer'])} of the answers hold no answer")
     if score.get("unjudged"):
         which = {k: v for k, v in score["verdicts"].items() if k in ("timeout", "error", "gold_unparsable")}
-        said = ", ".join(f"{count} {name}" for name, count in which.items())
-        printer.text(f"{who}not judged, counted as not right: {said}", style="yellow")
+        said = ", ".join(f"{count} {label(name)}" for name, count in which.items())
+        _say(printer, who, f"not judged, counted as not right: {said}", "yellow")
     to_do = advice(score)
     if to_do:
-        printer.text(f"{who}advice: {to_do}", style="yellow")
-    if score.get("tokens_per_second"):
-        printer.text(f"{who}{score['tokens_per_second']:,.0f} tokens/s", style="dim")
+        _say(printer, who, f"advice: {to_do}", "yellow")
+    if score.get("tokens_per_second") and not printer.quiet:
+        _say(printer, who, f"{score['tokens_per_second']:,.0f} tokens/s", "dim")
+
+
+def _say(printer: Printer, who: str, text: str, style: str | None = None) -> None:
+    """openr1's words, after a name that is not."""
+    printer.text(who + translate(text), style)
 
 
 def interval(score: dict[str, Any]) -> str:
@@ -109,4 +115,4 @@ def show_rescored(run: str, *, json: bool, quiet: bool) -> None:
         printer.data(result)
         return
     show_scores(printer, result["scores"])
-    printer.text(f"{result['changed']:,} of {result['samples']:,} verdicts are not what they were")
+    printer.say(f"{result['changed']:,} of {result['samples']:,} verdicts are not what they were")

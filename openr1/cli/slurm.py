@@ -35,21 +35,27 @@ submitted. It stops before its time limit with a checkpoint, goes back into the 
 
 def main(argv: Sequence[str]) -> int:
     """Submit, or show; returns the exit code."""
+    import typer
+
+    from openr1.cli.common import guarded
     from openr1.cli.printer import Printer
-    from openr1.errors import OpenR1Error
 
     words, values, switches = split(argv)
-    printer = Printer(json="json" in switches, quiet="quiet" in switches)
+    shown = {name: name in switches for name in ("json", "quiet")}
+    printer = Printer(**shown)
     if {"--help", "-h"} & set(words):
         printer.text(HELP)
         return 0
+
+    @guarded
+    def command(**_: bool) -> None:
+        raise typer.Exit(_run(printer, words, _asked(values), dry_run="dry-run" in switches))
+
     try:
-        return _run(printer, words, _asked(values), dry_run="dry-run" in switches)
-    except OpenR1Error as error:
-        if "debug" in switches:
-            raise
-        printer.error(error)
-        return error.code
+        command(**shown, debug="debug" in switches)
+    except typer.Exit as end:
+        return int(end.exit_code)
+    return 0
 
 
 def split(argv: Sequence[str]) -> tuple[list[str], dict[str, str], set[str]]:
@@ -105,6 +111,7 @@ def _show_plans(printer: Any, planned: dict[str, Any]) -> None:
 
 
 def _run(printer: Any, words: list[str], asked: JobAsked, *, dry_run: bool) -> int:
+    from openr1.language import translate
     from openr1.services.slurm import prepare, submit
 
     if words[:1] == ["bench"] and "--speed" not in words:
@@ -118,18 +125,22 @@ def _run(printer: Any, words: list[str], asked: JobAsked, *, dry_run: bool) -> i
         else:
             printer.note(f"planned for {submission.machine}; would be {submission.job.script}")
             _show_plans(printer, submission.planned)
-            print(submission.script, end="")
+            printer.exact(submission.script)
         return 0
     number = submit(submission)
     output = str(submission.job.output).replace("%j", str(number))
     if printer.json:
         printer.data({"job": number, "output": output, **submission.as_dict()})
         return 0
-    printer.text(f"submitted: job {number}, planned for {submission.machine}")
-    printer.text(f"script:  {submission.job.script}")
-    printer.text(f"follow:  tail -F {output}")
-    printer.text(f"state:   squeue -j {number}")
-    printer.text(f"stop:    scancel {number}   (it keeps a checkpoint; the same command continues)")
+    if printer.quiet:
+        printer.command(str(number))
+        return 0
+    printer.say(f"submitted: job {number}, planned for {submission.machine}")
+    stop = translate("it keeps a checkpoint; the same command continues")
+    printer.field("script:", str(submission.job.script), width=9)
+    printer.field("follow:", f"tail -F {output}", width=9)
+    printer.field("state:", f"squeue -j {number}", width=9)
+    printer.field("stop:", f"scancel {number}   ({stop})", width=9)
     return 0
 
 
@@ -149,12 +160,12 @@ def _run_bench(printer: Any, words: list[str], asked: JobAsked, *, dry_run: bool
         if job.refused or not printer.json:
             printer.note(job_line(job)) if dry_run or job.refused else printer.text(job_line(job))
         if dry_run and job.submission and not printer.json:
-            print(job.submission.script, end="")
+            printer.exact(job.submission.script)
     cost = bench_jobs.cost_of(jobs)
     if printer.json:
         printer.data({"jobs": [job.as_dict() for job in done], "total": cost})
     elif jobs:
         printer.note(total_line(jobs, cost))
     else:
-        printer.text("nothing is missing")
+        printer.say("nothing is missing")
     return next((job.refused.code for job in done if job.refused), 0)

@@ -12,7 +12,7 @@ from openr1.cli.plan_view import is_spread, plan_lines, processes
 from openr1.cli.printer import Printer
 from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, short
-from openr1.language import label, translate
+from openr1.language import translate
 from openr1.services import serving
 from openr1.services.prepare import Prepared
 from openr1.services.request import Asked
@@ -131,7 +131,7 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
         show_scores(printer, outcome.result["scores"])
     elif "served" in outcome.result:
         served = outcome.result["served"]
-        printer.text(f"this node served vLLM for the first one, which has ended: {served}")
+        printer.say(f"this node served vLLM for the first one, which has ended: {served}")
     elif "file" in outcome.result:
         from openr1.cli.generate_view import show_generation
 
@@ -141,4 +141,4 @@ def show_outcome(printer: Printer, outcome: Outcome) -> None:
         shown = ", ".join(f"{key} {short(value)}" for key, value in last.items() if value is not None)
         printer.say(f"{outcome.result.get('steps')} steps in {duration(outcome.seconds)}: {shown}")
         printer.field("model:", str(outcome.prepared.run.model), width=7)
-        printer.command(f"{label('next:')}  openr1 eval TASK --model {outcome.prepared.run.path}", "dim")
+        printer.next(f"openr1 eval TASK --model {outcome.prepared.run.path}")

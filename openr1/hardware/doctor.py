@@ -130,7 +130,8 @@ def _versions(machine: Machine) -> Iterator[Check]:
         if too_old or too_new:
             wrong = True
             wanted = f"{name}>={least}" + (f",<{below}" if below else "")
-            words = f"{name} {here} is too {'old' if too_old else 'new'} for this openr1"
+            old = f"{name} {here} is too old for this openr1"
+            words = old if too_old else f"{name} {here} is too new for this openr1"
             yield Check(
                 "versions", "fail" if too_old or name == "trl" else "warn", words, f"pip install '{wanted}'"
             )

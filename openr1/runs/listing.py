@@ -192,7 +192,7 @@ def find(name: str, root: Path | None = None) -> Entry:
         listed = ", ".join(e.name for e in beginning)
         raise UsageError(f"`{name}` may be several runs", fix=f"name one of: {listed}")
     if name and Path(name).is_dir():
-        raise UsageError("this folder holds no run", where=name, fix="openr1 runs ls")
+        raise UsageError("this folder holds no run", where=name, fix="openr1 runs ls shows what is there")
     near = get_close_matches(name, names, n=1)
     raise UsageError(
         f"no run `{name}`",

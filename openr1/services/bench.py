@@ -319,7 +319,7 @@ def _folders(runs: Sequence[str]) -> list[Path]:
         for name in runs:
             path = next((p for p in (Path(name), runs_root() / name) if p.is_dir()), None)
             if path is None:
-                raise UsageError(f"no run `{name}`", where="--from", fix="name a run's folder")
+                raise UsageError(f"no run `{name}`", where="--from", fix="openr1 runs ls shows what is there")
             chosen += (
                 [path]
                 if (path / "results.json").exists()

@@ -221,7 +221,9 @@ def rescore(name: str, listen: Listener) -> dict[str, Any]:
             break
     else:
         raise UsageError(
-            f"no finished evaluation `{name}`", where="--rescore", fix="name a run folder of openr1 eval"
+            f"no finished evaluation `{name}`",
+            where="--rescore",
+            fix="openr1 runs ls shows what is there; name a run of openr1 eval",
         )
     folder = RunFolder(path)
     with locked(folder):

@@ -213,7 +213,11 @@ def samples_of(name: str, where: str) -> RunFolder:
                 "this run has no samples yet", where=str(path), fix="give its command again to finish it"
             )
         return RunFolder(path)
-    raise UsageError(f"no run `{name}`", where=where, fix=f"runs are in {runs_root()}/; name one of generate")
+    raise UsageError(
+        f"no run `{name}`",
+        where=where,
+        fix="openr1 runs ls shows what is there; name a run of openr1 generate",
+    )
 
 
 def _refuse_sampling(overrides: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from openr1.runs.report.scores import Pair
 from openr1.runs.report.story import Story, tell
 from openr1.services.request import Listener, silent
 
+FEW = 30  # problems in common, below half of what was asked: too few to say anything
 VARIABLE = "OPENR1_REPORT"
 REFRESH_S = 60.0  # least time between two pages of a run that is going on
 COST_SHARE = 0.01  # and at most this share of the time is spent on them
@@ -185,6 +186,10 @@ def _pair(where: str, names: tuple[str, str], first: Scored, second: Scored) -> 
     common = sorted(scores[0].keys() & scores[1].keys())
     if not common:
         return Pair(where, *names, why_not="no problem in common (another seed holds out other problems)")
+    asked = len(scores[0])
+    if len(common) < min(FEW, asked / 2):
+        few = f"only {len(common)} of {asked:,} problems in common (another seed holds out other problems)"
+        return Pair(where, *names, why_not=few)
     left, right = ([side[key] for key in common] for side in scores)
     compared = paired_bootstrap(left, right)
     single = all(value in (0.0, 1.0) for value in (*left, *right))
@@ -199,7 +204,7 @@ def _pair(where: str, names: tuple[str, str], first: Scored, second: Scored) -> 
         compared.better,
         compared.worse,
         compared.problems,
-        len(scores[0]),
+        asked,
     )
 
 

@@ -14,7 +14,7 @@ from openr1.errors import OpenR1Error, UsageError
 from openr1.runs import manifest
 from openr1.runs.files import read_lines
 from openr1.runs.folder import runs_root
-from openr1.runs.listing import entry
+from openr1.runs.listing import entry, find
 
 VERDICTS = ("right", "wrong", "no_answer", "truncated", "gold_unparsable", "timeout", "error")
 NOT_JUDGED = "not judged"
@@ -150,12 +150,18 @@ def _by_age(run: Path) -> list[Path]:
 
 
 def _folder(run: str) -> Path:
+    """A run, one of its sections, or any folder that holds samples."""
     for path in (Path(run), runs_root() / run):
-        if path.is_dir():
+        if run and path.is_dir():
             return path
-    have = sorted(p.name for p in runs_root().iterdir() if p.is_dir()) if runs_root().is_dir() else []
-    near = nearest(run, have)
-    raise UsageError(f"no run `{run}`", fix=f"did you mean {near}?" if near else "name a run's folder")
+    try:
+        return find(run).path
+    except UsageError as error:
+        root = runs_root()
+        near = nearest(run, sorted(p.name for p in root.iterdir() if p.is_dir())) if root.is_dir() else None
+        if near is None or "did you mean" in (error.fix or ""):
+            raise
+        raise UsageError(error.what, where=error.where, fix=f"did you mean {near}?") from None
 
 
 def _read(folder: Path, file: Path) -> Iterator[Sample]:

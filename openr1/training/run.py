@@ -14,6 +14,7 @@ from openr1.data.model_source import check_loadable, model_files
 from openr1.errors import Interrupted, RecipeError
 from openr1.runs.child import Child
 from openr1.runs.manifest import read, update
+from openr1.training.adapters import is_adapter, merge
 from openr1.training.checkpoints import newest_whole, step_of
 from openr1.training.ranks import first_goes_first, from_first, join, leave
 
@@ -32,7 +33,7 @@ def train(child: Child) -> dict[str, Any]:
     from trl import get_peft_config, get_quantization_config
 
     from openr1.training.callbacks import Reporter, outside_torch, watchman
-    from openr1.training.trackers import name_wandb_run
+    from openr1.training.trackers import keep_in_run, name_wandb_run
     from openr1.training.trl_adapter import config_of, model_config
     from openr1.training.updates import rules_of
 
@@ -50,6 +51,7 @@ def train(child: Child) -> dict[str, Any]:
         if child.first:
             _same_data(child.run.path, facts)
     name_wandb_run(values)
+    keep_in_run(child.run.path)
     models = model_config(stage, values)
     shared: dict[str, Any] = {
         "model": source,
@@ -246,6 +248,11 @@ def _save_final(child: Child, trainer: Any) -> None:
     draft = child.run.path / ".model"
     trainer.save_model(str(draft), _internal_call=True)  # `hub` uploads it, once it is whole here
     if trainer.args.should_save:
+        if is_adapter(draft):
+            child.events.send("phase", name="merging the adapters")
+            adapter = child.run.path / "adapter"
+            shutil.rmtree(adapter, ignore_errors=True)
+            merge(draft.rename(adapter), draft, child.values)
         shutil.rmtree(child.run.model, ignore_errors=True)
         draft.rename(child.run.model)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 WANDB = {
@@ -11,6 +12,9 @@ WANDB = {
     "wandb_run_group": "WANDB_RUN_GROUP",
 }
 DEFAULT_PROJECT = "openr1"
+FOLDERS = {"WANDB_DIR": "", "TENSORBOARD_LOGGING_DIR": "tensorboard"}
+"""Where trackers keep their files, in the run folder; wandb makes a `wandb` of its own there. trackio has one
+data base for all runs, in TRACKIO_DIR or the Hugging Face cache."""
 
 
 def name_wandb_run(values: dict[str, Any]) -> None:
@@ -22,3 +26,9 @@ def name_wandb_run(values: dict[str, Any]) -> None:
         if values[key]:
             os.environ[variable] = values[key]
     os.environ.setdefault(WANDB["wandb_project"], DEFAULT_PROJECT)
+
+
+def keep_in_run(run: Path) -> None:
+    """Trackers write into the run folder, unless their own variables name another place."""
+    for variable, folder in FOLDERS.items():
+        os.environ.setdefault(variable, str(run / folder))

@@ -59,4 +59,4 @@ def test_the_summary_holds_the_line_and_names_whose_it_is(capsys: pytest.Capture
     show_scores(Printer(), [bad, score(right=100) | named | {"task": "gsm8k"}])
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("advice:") == 1
-    assert "m on math_500: advice: 40 % of the answers were cut off" in said
+    assert "m, math_500: advice: 40 % of the answers were cut off" in said

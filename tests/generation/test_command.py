@@ -170,7 +170,7 @@ LOCAL = (*MODEL, "--dataset", "d.jsonl")
 # words after `generate`, exit code, what the message holds, what its place holds, what it advises
 # fmt: off
 REFUSED: list[tuple[tuple[str, ...], int, str, str, str]] = [
-    (("--from", "nowhere"), 2, "no run `nowhere`", "--from", "runs/"),
+    (("--from", "nowhere"), 2, "no run `nowhere`", "--from", "runs ls"),
     (("--from", "trained"), 2, "one of sft, not of generate", "trained", "openr1 generate"),
     (("--from", "empty"), 2, "no samples yet", "empty", "again"),
     (("--from", "whole", "--temperature", "1"), 3, "no effect with --from", "--temperature", "leave it out"),

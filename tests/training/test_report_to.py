@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +16,44 @@ def test_tensorboard_gets_the_run_s_metrics(cli: Cli, tiny: str) -> None:
 
     cli("sft", tiny, "--max_steps", "4", "--report_to", "tensorboard", "--quiet")
     run = only_run(cli, "tiny-sft-*")
-    (file,) = run.rglob("events.out.tfevents.*")
+    (file,) = (run / "tensorboard").rglob("events.out.tfevents.*")
     events = EventAccumulator(str(file.parent)).Reload()
     losses = [row["loss"] for row in rows_of(run / "metrics.jsonl") if "loss" in row]
     assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(losses, rel=1e-4)
+
+
+SECRET = "aaaabbbbccccddddeeeeffff0000111122223333"
+
+
+def holders_of(secret: str, *folders: Path) -> list[Path]:
+    """The files that hold it."""
+    files = (file for folder in folders for file in folder.rglob("*") if file.is_file())
+    return [file for file in files if secret.encode() in file.read_bytes()]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
+def test_wandb_writes_into_the_run_folder_and_no_key_lands_there(cli: Cli, tiny: str) -> None:
+    keys = {"WANDB_API_KEY": SECRET, "HF_TOKEN": f"hf_{SECRET}"}
+    cli("sft", tiny, "--max_steps", "4", "--report_to", "wandb", WANDB_MODE="offline", **keys)
+    run = only_run(cli, "tiny-sft-*")
+    (file,) = (run / "wandb").glob("offline-run-*/run-*.wandb")
+    written = file.read_bytes()
+    assert b"train/loss" in written and run.name.encode() in written
+    assert not holders_of(SECRET, cli.folder)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("trackio") is None, reason="trackio is not installed")
+def test_trackio_keeps_the_metrics_on_this_machine(cli: Cli, tiny: str) -> None:
+    import sqlite3
+
+    store = cli.folder / "store"
+    words = ("--max_steps", "4", "--report_to", "trackio", "--project", "mine")
+    cli("sft", tiny, *words, TRACKIO_DIR=str(store), HF_TOKEN=f"hf_{SECRET}")
+    with sqlite3.connect(store / "mine.db") as base:
+        rows = base.execute("select run_name, metrics from metrics").fetchall()
+    assert any("train/loss" in str(metrics) for _, metrics in rows)
+    assert {name for name, _ in rows} == {only_run(cli, "tiny-sft-*").name}
+    assert not holders_of(SECRET, cli.folder)
 
 
 def test_nothing_is_reported_unless_asked(cli: Cli, tiny: str) -> None:

@@ -257,10 +257,10 @@ def _picture(picture: Picture) -> dict[str, Any]:
     bad = [(line.curve.first_bad_step, line.curve.not_finite) for line in picture.lines]
     bad = [b for b in bad if b[1]]
     return {
-        "title": picture.chart.title,
+        "title": translate(picture.chart.title),
         "unit": picture.chart.unit,
         "svg": trusted(draw.curve_svg(picture)),
-        "expected": picture.expected,
+        "expected": translate(picture.expected),
         "bad": f"{bad[0][1]:,} values are no finite numbers, from step {bad[0][0]:g} on." if bad else "",
         "lines": [
             {
