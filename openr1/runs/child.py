@@ -97,10 +97,16 @@ class _Notices(logging.Handler):
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies, even by kill -9 (Linux; elsewhere a no-op)."""
     parent = os.environ.get("OPENR1_PARENT_PID")
-    if parent and sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != int(parent):  # it died before the line above
+    if parent:
+        end_with_parent()
+        if sys.platform == "linux" and os.getppid() != int(parent):  # it died before the line above
             os._exit(1)
+
+
+def end_with_parent() -> None:
+    """The same for a process that a library has forked, whose parent is not ours to name."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def explain(error: BaseException) -> OpenR1Error:
