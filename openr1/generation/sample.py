@@ -173,8 +173,7 @@ def _through_distilabel(
 
 @contextlib.contextmanager
 def _stop_told(child: Child, file: Path) -> Iterator[None]:
-    """While it lasts, a wish to stop is a file, which the pipeline's processes see; and an error of theirs is in
-    it.
+    """While it lasts, a wish to stop is a file that the pipeline's processes see; their error is in it.
 
     Raises:
         OpenR1Error: theirs; or Interrupted.

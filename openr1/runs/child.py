@@ -37,6 +37,7 @@ class Child:
         self.events = Events()
         self.stop_asked = False
         self.interruptible = True
+        self._process = os.getpid()
         self.config: dict[str, Any] = {}
 
     @property
@@ -49,7 +50,13 @@ class Child:
         return self.config["values"]
 
     def on_stop(self, signum: int, frame: FrameType | None) -> None:
-        """The first request is honoured at the next safe point, or at once where there is nothing to save."""
+        """The first request is honoured at the next safe point, or at once where there is nothing to save.
+
+        A process that a library has forked inherits this handler. There it ends the process, as it would have
+        without: distilabel and multiprocessing wait for ever for one that takes no notice.
+        """
+        if os.getpid() != self._process:
+            os._exit(128 + signum)
         self.stop_asked = True
         if self.interruptible:
             raise Interrupted("stopped before the first step")

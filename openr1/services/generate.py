@@ -170,6 +170,12 @@ def prepare_generate(
     plan["sampling"] = sampling_plan(resolved, machine, [str(plan["model"])], asked.gpus)
     plan["requires"] = list(plan["sampling"]["requires"])
     if resolved["engine"] == "distilabel":
+        if asked.nodes.count > 1:
+            raise RecipeError(
+                f"a distilabel pipeline samples on one node, and there are {asked.nodes.count}",
+                where=resolved.where("engine"),
+                fix="leave --engine distilabel or --nodes out",
+            )
         plan["requires"].append("distilabel")
     prepared = prepare_section(resolved, run, machine, asked, extra_plan=plan)
     return replace(prepared, notices=(*prepared.notices, *notices))
