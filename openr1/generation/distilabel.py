@@ -34,7 +34,6 @@ from pydantic import Field, PrivateAttr, validate_call
 from openr1.errors import ComponentFailed, OpenR1Error
 from openr1.generation.loop import sample_of
 from openr1.generation.reasoning import is_complete, restored
-from openr1.runs.child import end_with_parent
 from openr1.runs.files import write_json
 from openr1.sampling.backend import Engine, Sampler
 from openr1.sampling.draw import Tally, protocol_name, stream
@@ -276,7 +275,6 @@ class PlannedLLM(OpenR1LLM):
     def _open(self) -> Sampler:
         from openr1.sampling.opening import open_sampler
 
-        end_with_parent()
         scratch = Path(self.ledger).parents[1]
         sampler = open_sampler(self.plan, self.values, self.model, scratch, revision=self.revision)
         if self.plan["backend"] == "transformers" and self.values["threads"]:

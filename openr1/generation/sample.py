@@ -20,7 +20,7 @@ from openr1.generation.source import Source, conversations, has_backspace, open_
 from openr1.generation.template import PromptTemplate
 from openr1.generation.verify import VERDICTS
 from openr1.runs import manifest
-from openr1.runs.child import Child
+from openr1.runs.child import Child, forks_end_with_us
 from openr1.runs.files import keep_rows
 from openr1.sampling.backend import Sampler
 from openr1.sampling.draw import PROBE_ROWS, choose_threads
@@ -122,6 +122,7 @@ def _through_distilabel(
     params = _params(values)
     cache = child.run.path / "distilabel"
     shutil.rmtree(cache, ignore_errors=True)  # of an attempt that was interrupted
+    forks_end_with_us()
     llm = PlannedLLM(
         model=plan["model"] or "",
         plan=plan["sampling"],

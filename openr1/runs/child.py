@@ -37,7 +37,6 @@ class Child:
         self.events = Events()
         self.stop_asked = False
         self.interruptible = True
-        self._process = os.getpid()
         self.config: dict[str, Any] = {}
 
     @property
@@ -50,13 +49,7 @@ class Child:
         return self.config["values"]
 
     def on_stop(self, signum: int, frame: FrameType | None) -> None:
-        """The first request is honoured at the next safe point, or at once where there is nothing to save.
-
-        A process that a library has forked inherits this handler. There it ends the process, as it would have
-        without: distilabel and multiprocessing wait for ever for one that takes no notice.
-        """
-        if os.getpid() != self._process:
-            os._exit(128 + signum)
+        """The first request is honoured at the next safe point, or at once where there is nothing to save."""
         self.stop_asked = True
         if self.interruptible:
             raise Interrupted("stopped before the first step")
@@ -104,16 +97,25 @@ class _Notices(logging.Handler):
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent dies, even by kill -9 (Linux; elsewhere a no-op)."""
     parent = os.environ.get("OPENR1_PARENT_PID")
-    if parent:
-        end_with_parent()
-        if sys.platform == "linux" and os.getppid() != int(parent):  # it died before the line above
+    if parent and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != int(parent):  # it died before the line above
             os._exit(1)
 
 
-def end_with_parent() -> None:
-    """The same for a process that a library has forked, whose parent is not ours to name."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def forks_end_with_us() -> None:
+    """From now on, a process that a library forks from this one dies with it, and by SIGTERM.
+
+    It would inherit our handler, which only takes note of a SIGTERM: multiprocessing's pools would wait for
+    ever for a worker that they have asked to end.
+    """
+
+    def begin() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    os.register_at_fork(after_in_child=begin)
 
 
 def explain(error: BaseException) -> OpenR1Error:

@@ -251,16 +251,16 @@ def by_seed(body: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_command_returns_the_same_rows_from_a_server_by_way_of_a_pipeline(cli: Cli) -> None:
     """The very same samples, the same failures by name, and one ledger: either engine goes on with it."""
-    words = (*written(cli), "--max_failed", 0.5)
+    words, enough = written(cli), ("--max_failed", 0.5)
     with serving(by_seed) as server:
         for engine in ("distilabel", "openr1"):
-            cli(*words, "--server", server.url, "--engine", engine, "--run_name", engine)
+            cli(*words, *enough, "--server", server.url, "--engine", engine, "--run_name", engine)
         failed = [rows_of(cli.folder / "runs" / e / "quarantine.jsonl") for e in ("distilabel", "openr1")]
         asked = len(server.asked)
         again = (*words, "--server", server.url, "--engine", "distilabel")
-        told = cli(*again, "--run_name", "distilabel", "--json").json["result"]
+        told = cli(*again, *enough, "--run_name", "distilabel", "--json").json["result"]
         assert told["failed"] == 3 and len(server.asked) == asked + 3  # those that failed
-        said = cli(*again, "--max_failed", 0.1, code=7).err
+        said = cli(*again, code=7).err
     assert samples_in(cli, "distilabel") == samples_in(cli, "openr1")
     assert [len(row["generations"]) for row in samples_in(cli, "openr1")] == [3, 3, 0, 3, 3]
     theirs, ours = ([(r["key"], r["row"], r["kind"], r["reason"]) for r in rows] for rows in failed)
