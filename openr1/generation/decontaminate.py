@@ -9,7 +9,7 @@ the n-grams around a block that is known. Both look-ups compare the words themse
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from openr1.generation.ngrams import Match, is_cjk, tells, words
@@ -133,10 +133,12 @@ class Index:
         return [Hit(name, number, gram) for (name, number), gram in by_place.items()]
 
 
-def summary(found: Sequence[Sequence[Hit]], top: int = 5) -> dict[str, object]:
+def summary(found: Iterable[Sequence[Hit]], top: int = 5) -> dict[str, object]:
     """Contaminated documents by set, and the n-grams that most of them share: boilerplate shows there."""
-    by_set = Counter(name for hits in found for name in {hit.set for hit in hits})
-    by_gram = Counter(gram for hits in found for gram in {hit.ngram for hit in hits})
+    by_set, by_gram = Counter[str](), Counter[str]()
+    for hits in found:
+        by_set.update({hit.set for hit in hits})
+        by_gram.update({hit.ngram for hit in hits})
     return {
         "by_set": dict(by_set.most_common()),
         "most_shared": [{"ngram": gram, "documents": count} for gram, count in by_gram.most_common(top)],

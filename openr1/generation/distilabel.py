@@ -11,18 +11,19 @@
 It draws with vLLM or transformers in the process of the step, or from running servers (`server=[URL, …]`).
 What it does that distilabel's own classes do not: every sample is in the ledger as soon as it is drawn, so
 that a pipeline that was interrupted goes on with what is missing (run it with `use_cache=False`: distilabel's
-own cache hangs after an interruption, distilabel#1065); a prompt that fails is one None, not a batch of them;
-finish reasons and whether the reasoning is complete are in `distilabel_metadata`; tokens are each sample's
-own. One replica is enough, and a ledger is for one.
+own cache hangs after an interruption, distilabel#1065); a prompt that fails is one None, not a batch of them,
+and `quarantine` says why; finish reasons and whether the reasoning is complete are in `distilabel_metadata`;
+tokens are each sample's own. One replica is enough, and a ledger is for one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,9 +34,11 @@ from pydantic import Field, PrivateAttr, validate_call
 from openr1.errors import ComponentFailed, OpenR1Error
 from openr1.generation.loop import sample_of
 from openr1.generation.reasoning import is_complete, restored
+from openr1.runs.files import write_json
 from openr1.sampling.backend import Engine, Sampler
-from openr1.sampling.draw import Tally, stream
+from openr1.sampling.draw import Tally, protocol_name, stream
 from openr1.sampling.ledger import Ledger
+from openr1.sampling.quarantine import Quarantine
 from openr1.sampling.requests import Failure, Request, SamplingParams
 
 Place = tuple[int, int]
@@ -61,6 +64,9 @@ class OpenR1LLM(LLM):
         batch_size: completions side by side (at each server); chosen from the machine when not given.
         seed: seed of the sampling.
         ledger: file of finished samples; one pipeline, one file.
+        quarantine: file that names what failed, with its reason; the log alone when not given.
+        failed: what stands for a sample that failed. distilabel 1.5 cannot write a dataset whose first 50
+            rows are all None, so a pipeline where that may happen wants "" here.
         tokenizer: as in distilabel's vLLM class; only the model's own is known.
         extra_kwargs: as in distilabel's vLLM class: tensor_parallel_size, max_model_len,
             gpu_memory_utilization. What the backend does not know is named in the log.
@@ -75,6 +81,8 @@ class OpenR1LLM(LLM):
     batch_size: int | None = None
     seed: int = 42
     ledger: str = "runs/distilabel/ledger.jsonl"
+    quarantine: str | None = None
+    failed: str | None = None
     tokenizer: str | None = None
     extra_kwargs: dict[str, Any] = Field(default_factory=dict)
 
@@ -143,7 +151,8 @@ class OpenR1LLM(LLM):
         """Answers to a batch of conversations.
 
         Args:
-            inputs: conversations, as lists of messages with role and content.
+            inputs: conversations, as lists of messages with role and content; the first may hold `row`, the
+                conversation's number, by which its samples are known in the ledger.
             num_generations: answers to each.
             max_new_tokens: the longest answer, in tokens.
             temperature: sampling temperature; 0 is greedy.
@@ -151,8 +160,8 @@ class OpenR1LLM(LLM):
             top_k: keep the k most likely tokens only; 0 is off.
 
         Returns:
-            One entry per conversation: generations (None where one failed), and statistics with input_tokens,
-            output_tokens, finish_reason and is_reasoning_complete of each.
+            One entry per conversation: generations (`failed` where one did), and statistics with
+            input_tokens, output_tokens, finish_reason, is_reasoning_complete and ledger_key of each.
         """
         requests = self._requests(inputs, num_generations)
         params = SamplingParams(temperature, top_p, top_k or None, max_new_tokens, self._seed_of(requests))
@@ -162,18 +171,22 @@ class OpenR1LLM(LLM):
         return [self._output([drawn.get((r.row, r.index)) for r in group], group) for group in groups]
 
     def _requests(self, inputs: Sequence[Any], count: int) -> list[Request]:
-        """A request per answer. Its `row` names the conversation and how often it came: twins differ."""
+        """A request per answer. Its `row`, where none is told, is a hash of the conversation and of how often
+        it came: twins differ."""
         requests = []
         for conversation in inputs:
             messages = tuple({"role": m["role"], "content": m["content"]} for m in conversation)
             name = json.dumps(messages, sort_keys=True)
-            row = _number(f"{self._seen[name]}/{name}")
+            row = conversation[0].get("row", _number(f"{self._seen[name]}/{name}"))
             requests += [Request(row, index, messages) for index in range(count)]
             self._seen[name] += 1
         return requests
 
     def _seed_of(self, requests: Sequence[Request]) -> int:
-        """A seed per batch, by what is in it: an interrupted pipeline draws what it would have drawn."""
+        """The one seed, where every sample makes its own of it; else a seed per batch, by what is in it: an
+        interrupted pipeline draws what it would have drawn."""
+        if self._sampler.unit_size == 1:
+            return self.seed
         return _number(json.dumps([self.seed, *(r.row for r in requests)]))
 
     def _draw(self, requests: Sequence[Request], params: SamplingParams) -> dict[Place, dict[str, Any]]:
@@ -182,15 +195,17 @@ class OpenR1LLM(LLM):
             self._ledger = Ledger(Path(self.ledger))
         ledger = self._ledger
         try:
-            for drawn in stream(self._sampler, requests, params, ledger, Tally()):
-                for _, _, outcome in drawn:
+            for drawn in stream(self._sampler, requests, params, ledger, Tally(), stopped=self._stopped):
+                for request, key, outcome in drawn:
                     if isinstance(outcome, Failure):
-                        self._logger.warning(f"a sample failed: {outcome.kind}: {outcome.reason}")
+                        self._set_aside(request, key, outcome)
         except OpenR1Error:
             raise
         except Exception as error:
             if len(requests) == 1:
-                self._logger.warning(f"a sample failed: {type(error).__name__}: {error}")
+                said = Failure("bad answer", f"{type(error).__name__}: {error}", 1, self.model_name)
+                key = requests[0].key(self._sampler.fingerprint, protocol_name(params))
+                self._set_aside(requests[0], key, said)
                 return {}
             for request in requests:
                 self._draw([request], params)
@@ -198,11 +213,21 @@ class OpenR1LLM(LLM):
         found = ((r, sample_of(r, ledger, self._sampler.fingerprint, ways)) for r in requests)
         return {(request.row, request.index): row for request, row in found if row}
 
+    def _set_aside(self, request: Request, key: str, failure: Failure) -> None:
+        """Say, and write down, that a sample failed."""
+        self._logger.warning(f"a sample failed: {failure.kind}: {failure.reason}")
+        if self.quarantine:
+            Quarantine(Path(self.quarantine)).add(request, key, failure)
+
+    def _stopped(self) -> bool:
+        """Whether no more is to be drawn."""
+        return False
+
     def _output(self, samples: Sequence[dict[str, Any] | None], group: Sequence[Request]) -> Any:
         """What distilabel expects of one conversation."""
         told = next((s["prompt_tokens"] for s in samples if s and s.get("prompt_tokens")), None)
         length = told if told is not None else next(iter(self._sampler.prompt_lengths(group[:1])), 0)
-        texts = [restored(s["text"], s["think_prefilled"]) if s else None for s in samples]
+        texts = [restored(s["text"], s["think_prefilled"]) if s else self.failed for s in samples]
         output: Any = prepare_output(
             texts,
             input_tokens=[length],
@@ -213,7 +238,53 @@ class OpenR1LLM(LLM):
         output["statistics"]["is_reasoning_complete"] = [
             is_complete(text or "", reason) for text, reason in zip(texts, reasons, strict=True)
         ]
+        output["statistics"]["ledger_key"] = [s["key"] if s else "" for s in samples]
         return output
+
+
+class PlannedLLM(OpenR1LLM):
+    """The class as `openr1 generate --engine distilabel` runs it: it samples where the run's plan says.
+
+    Attributes:
+        plan: the plan's `sampling`.
+        values: the run's resolved values.
+        stop: no more is drawn once this file is there; an error that ends the run is written to it.
+    """
+
+    plan: dict[str, Any]
+    values: dict[str, Any]
+    stop: str
+
+    def load(self) -> None:
+        with self._told():
+            super().load()
+
+    def _draw(self, requests: Sequence[Request], params: SamplingParams) -> dict[Place, dict[str, Any]]:
+        with self._told():
+            return super()._draw(requests, params)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """distilabel logs an error and goes on with a batch of None; ours are to end the run."""
+        try:
+            yield
+        except OpenR1Error as error:
+            write_json(Path(self.stop), error.as_dict())
+            raise
+
+    def _open(self) -> Sampler:
+        from openr1.sampling.opening import open_sampler
+
+        scratch = Path(self.ledger).parents[1]
+        sampler = open_sampler(self.plan, self.values, self.model, scratch, revision=self.revision)
+        if self.plan["backend"] == "transformers" and self.values["threads"]:
+            import torch
+
+            torch.set_num_threads(self.values["threads"])
+        return sampler
+
+    def _stopped(self) -> bool:
+        return Path(self.stop).exists()
 
 
 def _backend_here() -> str:
@@ -228,19 +299,22 @@ def _number(text: str) -> int:
 
 
 def run_pipeline(
-    sent: Sequence[Sequence[dict[str, str]]],
+    sent: Iterable[Sequence[dict[str, str]]],
     llm: OpenR1LLM,
     *,
     num_generations: int,
     batch_size: int,
     cache: Path,
-) -> list[dict[str, Any]]:
-    """The seed's pipeline over conversations: load, generate; its rows as the rows of a ledger.
+) -> dict[Place, str]:
+    """The seed's pipeline over conversations: load, generate.
 
     Args:
         sent: what the model is given for each row.
         batch_size: conversations per batch of the pipeline.
         cache: folder for what distilabel keeps on the disk.
+
+    Returns:
+        The ledger's keys of the samples in its rows, by row and index; failed ones are left out.
 
     Raises:
         ComponentFailed: the pipeline ended without rows.
@@ -250,7 +324,10 @@ def run_pipeline(
     from distilabel.steps.tasks import ChatGeneration
 
     with Pipeline(name="openr1", cache_dir=str(cache)) as pipeline:
-        rows = [{"row": number, "messages": list(messages)} for number, messages in enumerate(sent)]
+        rows = [
+            {"row": number, "messages": [{**turn, "row": number} for turn in messages]}
+            for number, messages in enumerate(sent)
+        ]
         source = LoadDataFromDicts(data=rows, batch_size=batch_size)
         task = ChatGeneration(
             name="generation", llm=llm, num_generations=num_generations, input_batch_size=batch_size
@@ -259,26 +336,12 @@ def run_pipeline(
     found = pipeline.run(use_cache=False)
     if "default" not in found:
         raise ComponentFailed("the distilabel pipeline ended without rows", fix="the log has its own words")
-    return _as_samples(found["default"]["train"])
-
-
-def _as_samples(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """distilabel's rows as those of a ledger; failed ones are left out."""
-    samples, seen = [], Counter[int]()
-    for row in rows:
+    keys: dict[Place, str] = {}
+    seen = Counter[int]()
+    for row in found["default"]["train"]:
         index = seen[row["row"]]
         seen[row["row"]] += 1
-        if row["generation"] is None:
-            continue
-        statistics = row["distilabel_metadata"]["statistics_generation"]
-        samples.append(
-            {
-                "row": row["row"],
-                "index": index,
-                "text": row["generation"],
-                "tokens": statistics["output_tokens"],
-                "finish_reason": statistics["finish_reason"],
-                "prompt_tokens": statistics["input_tokens"],
-            }
-        )
-    return samples
+        key = row["distilabel_metadata"]["statistics_generation"]["ledger_key"]
+        if key:
+            keys[row["row"], index] = key
+    return keys

@@ -65,7 +65,7 @@ class Loop:
         self._report(tally, max(kept, tally.done), at_once=True)
         self.child.check_stop()
         if tally.failed > allowed * total:
-            raise self._too_many(tally.failed, total)
+            raise too_many(self.quarantine, tally.failed, total)
         return tally.failed
 
     def redraw(self, requests: Iterable[Request], total: int, params: SamplingParams) -> None:
@@ -92,15 +92,7 @@ class Loop:
         if not tally.done and failure.kind in REFUSALS and tally.failed >= min(ALL_REFUSED, total):
             raise failure.error()
         if tally.failed >= BREAKER_FROM and tally.failed > allowed * (tally.kept + tally.given):
-            raise self._too_many(tally.failed, tally.kept + tally.given)
-
-    def _too_many(self, failed: int, of: int) -> ComponentFailed:
-        return ComponentFailed(
-            f"{failed:,} of {of:,} samples failed ({in_words(self.quarantine.reasons())})",
-            where=str(self.quarantine.path),
-            fix="look at the reasons there; finished samples are kept, and the same command tries the others "
-            "again. --max_failed SHARE allows more",
-        )
+            raise too_many(self.quarantine, tally.failed, tally.kept + tally.given)
 
     def _report(self, tally: Tally, done: int, *, at_once: bool = False) -> None:
         now = time.monotonic()
@@ -117,6 +109,16 @@ class Loop:
             metrics=metrics,
             outcomes={**dict(tally.finish_reasons.most_common()), **outcomes},
         )
+
+
+def too_many(quarantine: Quarantine, failed: int, of: int) -> ComponentFailed:
+    """The error of a run that does not go on without so many samples."""
+    return ComponentFailed(
+        f"{failed:,} of {of:,} samples failed ({in_words(quarantine.reasons())})",
+        where=str(quarantine.path),
+        fix="look at the reasons there; finished samples are kept, and the same command tries the others "
+        "again. --max_failed SHARE allows more",
+    )
 
 
 def quarantine_of(child: Child) -> Quarantine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from openr1.generation.layouts import Chosen
 from openr1.generation.samples import SampleSet
 from openr1.generation.select import Funnel, Rules, Selected, select
 from openr1.generation.steps import asked_steps
-from openr1.generation.verify import VERDICTS, can_verify, read_verdicts, verify
+from openr1.generation.verify import VERDICTS, Verdicts, can_verify, verify
 from openr1.runs.child import Child
 from openr1.runs.files import read_lines, write_json, write_whole
 
@@ -112,10 +112,9 @@ class Generation:
     def _filter(self) -> None:
         self.child.events.send("phase", name="filtering")
         rules = self._rules()
-        verdicts = read_verdicts(self._found(VERDICTS))
-        selections = [select(p, verdicts.get(p.row), rules) for p in self.samples.problems()]
-        self.funnel.count(selections)
-        _write_lines(self.folder / SELECTION, [selection.as_line() for selection in selections])
+        verdicts = Verdicts(self._found(VERDICTS))
+        selections = (select(p, verdicts.get(p.row), rules) for p in self.samples.problems())
+        _write_lines(self.folder / SELECTION, (s.as_line() for s in self.funnel.counted(selections)))
 
     def _rules(self) -> Rules:
         values = self.values
@@ -134,34 +133,35 @@ class Generation:
         sets = evaluation_sets.load_sets(against)
         index = Index(sets, self.values["ngram_size"], self.values["match"])
         self.child.events.send("phase", name="comparing with evaluation sets")
-        found: dict[int, list[Hit]] = {}
-        lines = []
-        for problem in self.samples.problems():
-            text = prompt_text(problem.columns, self.facts["prompt_column"])
-            if index.is_contaminated(text):
-                found[problem.row] = index.hits(text)
-                lines.append(_evidence(problem.row, text, found[problem.row], sets))
-        _write_lines(self.folder / CONTAMINATION, lines)
+        path, found = self.folder / CONTAMINATION, set[int]()
+
+        def evidence() -> Iterator[dict[str, Any]]:
+            for problem in self.samples.problems():
+                text = prompt_text(problem.columns, self.facts["prompt_column"])
+                if index.is_contaminated(text):
+                    found.add(problem.row)
+                    yield _evidence(problem.row, text, index.hits(text), sets)
+
+        _write_lines(path, evidence())
         report = {
             "problems": len(found),
             "ngram_size": self.values["ngram_size"],
             "match": self.values["match"],
             "sets": {name: len(items) for name, items in sets.items()},
-            **summary(list(found.values())),
+            **summary(
+                [Hit(h["set"], h["item"], h["ngram"]) for h in line["hits"]] for line in read_lines(path)
+            ),
         }
         write_json(self.folder / "contamination.json", report)
         self.result["contamination"] = report
-        kept = [line for line in self._selection().values() if line["chosen"] and line["row"] not in found]
-        self.funnel.add("not contaminated", len(kept), sum(len(line["chosen"]) for line in kept))
+        self._count_clean("not contaminated", found)
 
     def _export(self) -> None:
         self.child.events.send("phase", name="exporting")
-        selection, contaminated = self._selection(), self._contaminated()
-        verdicts = read_verdicts(self._found(VERDICTS))
+        contaminated, verdicts = self._contaminated(), Verdicts(self._found(VERDICTS))
 
         def problems() -> Iterator[Chosen]:
-            for problem in self.samples.problems():
-                line = selection[problem.row]
+            for problem, line in zip(self.samples.problems(), self._selection(), strict=True):
                 if line["chosen"] and problem.row not in contaminated:
                     yield Chosen(
                         problem,
@@ -183,10 +183,7 @@ class Generation:
             lambda counts, files: card(self.facts, self._said_rules(), self.funnel.steps, files, compared),
         )
         if contaminated and "decontaminate" not in self.result["steps"]:
-            left = [x for x in selection.values() if x["chosen"] and x["row"] not in contaminated]
-            self.funnel.add(
-                "not contaminated (found earlier)", len(left), sum(len(x["chosen"]) for x in left)
-            )
+            self._count_clean("not contaminated (found earlier)", contaminated)
         self.result["exported"] = counts
         if not counts:
             self._say(
@@ -207,15 +204,24 @@ class Generation:
         rules = vars(self._rules())
         return {key: value for key, value in rules.items() if value is not None}
 
-    def _selection(self) -> dict[int, Row]:
-        """What is chosen of each problem, by row; everything, where nothing was filtered."""
+    def _selection(self) -> Iterator[Row]:
+        """What is chosen of each problem, in their order; everything, where nothing was filtered."""
         path = self._found(SELECTION)
         if path.exists():
-            return {line["row"]: line for line in read_lines(path)}
-        plain = (
-            Selected(p.row, [("all", list(range(len(p.generations))))], None) for p in self.samples.problems()
-        )
-        return {selected.row: selected.as_line() for selected in plain}
+            yield from read_lines(path)
+            return
+        for problem in self.samples.problems():
+            everything = list(range(len(problem.generations)))
+            yield Selected(problem.row, [("all", everything)], None).as_line()
+
+    def _count_clean(self, step: str, contaminated: set[int]) -> None:
+        """A step of the funnel: what is chosen, without the contaminated problems."""
+        problems = samples = 0
+        for line in self._selection():
+            if line["chosen"] and line["row"] not in contaminated:
+                problems += 1
+                samples += len(line["chosen"])
+        self.funnel.add(step, problems, samples)
 
     def _contaminated(self) -> set[int]:
         return {line["row"] for line in read_lines(self._found(CONTAMINATION))}
@@ -250,5 +256,5 @@ def _evidence(row: int, text: str, hits: list[Hit], sets: dict[str, list[str]]) 
     }
 
 
-def _write_lines(path: Path, lines: list[dict[str, Any]]) -> None:
-    write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+def _write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    write_whole(path, (json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import contextlib
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from openr1.data.model_source import model_files
-from openr1.evaluation.run import limit_beside
-from openr1.generation.loop import Loop, cut_off, quarantine_of, sample_of
-from openr1.generation.samples import OURS, SampleSet, problem_of
+from openr1.data.columns import Row
+from openr1.errors import from_dict
+from openr1.generation.loop import Loop, cut_off, quarantine_of, sample_of, too_many
+from openr1.generation.samples import OURS, Problem, SampleSet, problem_of
 from openr1.generation.source import Source, conversations, has_backspace, open_source
 from openr1.generation.template import PromptTemplate
 from openr1.generation.verify import VERDICTS
 from openr1.runs import manifest
-from openr1.runs.child import Child
+from openr1.runs.child import Child, forks_end_with_us
 from openr1.runs.files import keep_rows
 from openr1.sampling.backend import Sampler
 from openr1.sampling.draw import PROBE_ROWS, choose_threads
+from openr1.sampling.ledger import Ledger
 from openr1.sampling.opening import open_sampler
-from openr1.sampling.quarantine import in_words
-from openr1.sampling.requests import Failure, Request, SamplingParams
+from openr1.sampling.quarantine import Quarantine, in_words
+from openr1.sampling.requests import Request, SamplingParams
 from openr1.sampling.transformers_backend import TransformersSampler
-from openr1.sampling.weights import model_fingerprint
 
 PROMPTS_AT_ONCE = 256
 DISTILABEL_BATCH = 50  # distilabel's own default
+STOP_LOOK_S = 0.2  # how long a wish to stop may go unnoticed there
 
 
 def sample(child: Child) -> SampleSet:
@@ -58,30 +64,23 @@ def sample(child: Child) -> SampleSet:
 
     rows = _check_prompts(child, source, sent())
     if values["engine"] == "distilabel":
-        return _through_distilabel(child, made, source, template, list(sent()))
+        return _through_distilabel(child, made, source, template, sent, rows)
     sampler = _load(child)
     first = list(islice(requests(), PROBE_ROWS))
     if isinstance(sampler, TransformersSampler):  # engines of a pool have their share of the cores
         choose_threads(sampler, first, child.run.path, values["threads"], child.config["plan"]["cores"])
-    longest = _longest_prompt(sampler, sent())
-    limit = _limit(child, sampler, longest, values["max_new_tokens"])
-    params = SamplingParams(values["temperature"], values["top_p"], values["top_k"], limit, values["seed"])
+    _say_context(child, sampler, values["max_new_tokens"])
+    params = _params(values)
     loop = Loop(child, sampler, source.rows, source.columns)
     try:
         failed = loop.draw(requests(), rows * values["num_generations"], params)
         ways = [params]
         if values["truncated"] == "retry":
-            ways = [*_redrawn(child, loop, requests, params, longest), params]
+            ways = [*_redrawn(child, loop, requests, params), params]
     finally:
         loop.close()
     loop.quarantine.settle()
-    if failed:
-        reasons = in_words(loop.quarantine.reasons())
-        child.events.send(
-            "notice",
-            text=f"{failed:,} samples failed ({reasons}); {loop.quarantine.path} says why, "
-            "and the same command tries them again",
-        )
+    _say_failed(child, loop.quarantine, failed)
     facts = _facts(values, source, template, sampler.fingerprint, params) | {"failed": failed}
     facts["model"] = facts["model"] or getattr(sampler, "model", None)  # servers say what they serve
     sampler.close()
@@ -107,64 +106,121 @@ def _through_distilabel(
     made: SampleSet,
     source: Source,
     template: PromptTemplate | None,
-    sent: Sequence[list[dict[str, str]]],
+    sent: Callable[[], Iterator[list[dict[str, str]]]],
+    rows: int,
 ) -> SampleSet:
-    """The same rows by way of a distilabel pipeline, whose step draws from our engine."""
-    from openr1.generation.distilabel import OpenR1LLM, run_pipeline
+    """The same rows by way of a distilabel pipeline, whose step draws from our engine into our ledger.
 
-    values = child.values
-    limit = values["max_new_tokens"]
-    params = SamplingParams(values["temperature"], values["top_p"], values["top_k"], limit, values["seed"])
-    model = values["model_name_or_path"] or ""
-    if not values["server"]:
-        model = model_files(child.config["plan"]["model"], values["seed"], child.run.path)
-    llm = OpenR1LLM(
-        model=model,
-        server=values["server"],
-        backend=values.get("backend", "auto"),
+    Raises:
+        Interrupted: a stop was asked for; what was in flight is in the ledger.
+        ComponentFailed: more failed than `max_failed` allows, or the pipeline itself.
+    """
+    from openr1.generation.distilabel import PlannedLLM, run_pipeline
+
+    values, plan, count = child.values, child.config["plan"], child.values["num_generations"]
+    ledger_path, quarantine = child.run.samples / "ledger.jsonl", quarantine_of(child)
+    params = _params(values)
+    cache = child.run.path / "distilabel"
+    shutil.rmtree(cache, ignore_errors=True)  # of an attempt that was interrupted
+    forks_end_with_us()
+    llm = PlannedLLM(
+        model=plan["model"] or "",
+        plan=plan["sampling"],
+        values=values,
+        stop=str(cache / "stop"),
         revision=values["model_revision"],
-        dtype=values["dtype"],
-        trust_remote_code=values["trust_remote_code"],
-        batch_size=values["batch_size"],
         seed=values["seed"],
-        ledger=str(child.run.samples / "ledger.jsonl"),
+        ledger=str(ledger_path),
+        quarantine=str(quarantine.path),
+        failed="",
         generation_kwargs={
-            "max_new_tokens": limit,
+            "max_new_tokens": params.max_new_tokens,
             "temperature": params.temperature,
             "top_p": params.top_p,
             "top_k": params.top_k or 0,
         },
     )
     child.events.send("phase", name="sampling in a distilabel pipeline")
-    drawn = run_pipeline(
-        sent,
-        llm,
-        num_generations=values["num_generations"],
-        batch_size=values["batch_size"] or DISTILABEL_BATCH,
-        cache=child.run.path / "distilabel",
-    )
-    by_request = {(s["row"], s["index"]): s for s in drawn}
-    quarantine, lost = quarantine_of(child), 0
-    count = values["num_generations"]
-    for request in (Request(n, i, tuple(m)) for n, m in enumerate(sent) for i in range(count)):
-        if (request.row, request.index) not in by_request:
-            lost += 1
-            said = Failure("distilabel", "the pipeline gave nothing; the log says why", 1, model)
-            quarantine.add(request, request.key(model, params.text()), said)
+    with _stop_told(child, Path(llm.stop)):
+        keys = run_pipeline(
+            sent(),
+            llm,
+            num_generations=count,
+            batch_size=values["batch_size"] or DISTILABEL_BATCH,
+            cache=cache,
+        )
+    shutil.rmtree(cache, ignore_errors=True)
     quarantine.settle()
-    if lost:
-        child.events.send("notice", text=f"{lost:,} samples failed; the log says why")
-    name = f"server:{model}" if values["server"] else model_fingerprint(model)
-    facts = _facts(values, source, template, name, params)
-    drawn_of = [
-        [by_request[n, i] for i in range(values["num_generations"]) if (n, i) in by_request]
-        for n in range(len(sent))
-    ]
+    failed = rows * count - len(keys)
+    if failed > values["max_failed"] * rows * count:
+        raise too_many(quarantine, failed, rows * count)
+    _say_failed(child, quarantine, failed)
+    ledger = Ledger(ledger_path)
+    fingerprint = next((row["model"] for row in ledger.rows()), str(plan["model"]))
+    facts = _facts(values, source, template, fingerprint, params) | {"failed": failed}
+    if not facts["model"]:  # servers say what they serve
+        facts["model"] = fingerprint.removeprefix("server:").partition(":")[0]
+
+    def problem(number: int, row: Row, messages: list[dict[str, str]]) -> Problem:
+        found = (ledger.get(keys[number, i]) for i in range(count) if (number, i) in keys)
+        return problem_of(number, row, messages, [sample for sample in found if sample])
+
     made.write(
-        (problem_of(n, row, sent[n], drawn_of[n]) for n, row in enumerate(source.rows)),
-        facts | {"failed": lost},
+        (problem(number, *pair) for number, pair in enumerate(zip(source.rows, sent(), strict=True))), facts
     )
+    ledger.close()
     return made
+
+
+@contextlib.contextmanager
+def _stop_told(child: Child, file: Path) -> Iterator[None]:
+    """While it lasts, a wish to stop is a file that the pipeline's processes see; their error is in it.
+
+    Raises:
+        OpenR1Error: theirs; or Interrupted.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(STOP_LOOK_S):
+            if child.stop_asked:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    except Exception as error:
+        _check_told(file, error)
+        raise
+    finally:
+        over.set()
+        thread.join()
+    _check_told(file)
+    child.check_stop()
+
+
+def _check_told(file: Path, cause: Exception | None = None) -> None:
+    """Raises the error that a process of the pipeline has written down."""
+    if file.exists() and (told := file.read_text(encoding="utf-8")):
+        raise from_dict(json.loads(told)) from cause
+
+
+def _params(values: dict[str, Any]) -> SamplingParams:
+    return SamplingParams(
+        values["temperature"], values["top_p"], values["top_k"], values["max_new_tokens"], values["seed"]
+    )
+
+
+def _say_failed(child: Child, quarantine: Quarantine, failed: int) -> None:
+    if failed:
+        child.events.send(
+            "notice",
+            text=f"{failed:,} samples failed ({in_words(quarantine.reasons())}); {quarantine.path} says why, "
+            "and the same command tries them again",
+        )
 
 
 def _load(child: Child) -> Sampler:
@@ -177,24 +233,18 @@ def _load(child: Child) -> Sampler:
     )
 
 
-def _longest_prompt(sampler: Any, sent: Iterable[Sequence[dict[str, str]]]) -> int:
-    """Tokens of the longest prompt; 0 for servers, which know their context and say so per prompt."""
-    longest = 0
-    if sampler.device == "server" or sampler.context is None:
-        return longest
-    prompts = (Request(number, 0, tuple(messages)) for number, messages in enumerate(sent))
-    while some := list(islice(prompts, PROMPTS_AT_ONCE)):
-        longest = max(longest, *sampler.prompt_lengths(some))
-    return longest
-
-
-def _limit(child: Child, sampler: Any, longest: int, asked: int) -> int:
-    """What the context leaves for a completion."""
-    return limit_beside(child, sampler.context, longest, asked) if longest else asked
+def _say_context(child: Child, sampler: Sampler, asked: int) -> None:
+    """Say that no completion can have what was asked for; each has what its own prompt leaves."""
+    if sampler.context is not None and sampler.context <= asked:
+        child.events.send(
+            "notice",
+            text=f"the context is {sampler.context:,} tokens, prompt and completion together: a completion "
+            f"has what its prompt leaves of it, not {asked:,}",
+        )
 
 
 def _redrawn(
-    child: Child, loop: Loop, requests: Callable[[], Iterator[Request]], params: SamplingParams, longest: int
+    child: Child, loop: Loop, requests: Callable[[], Iterator[Request]], params: SamplingParams
 ) -> list[SamplingParams]:
     """The samples that were cut off, drawn once more with a larger budget; returns how, if they were."""
     fingerprint = loop.sampler.fingerprint
@@ -202,7 +252,7 @@ def _redrawn(
     if not count:
         return []
     budget = child.values["retry_max_new_tokens"] or 2 * child.values["max_new_tokens"]
-    budget = _limit(child, loop.sampler, longest, budget)
+    budget = min(budget, loop.sampler.context or budget)
     if budget <= params.max_new_tokens:
         return []
     child.events.send(

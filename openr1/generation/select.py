@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -68,11 +69,16 @@ class Funnel:
     def add(self, step: str, problems: int, samples: int, **more: Any) -> None:
         self.steps.append({"step": step, "problems": problems, "samples": samples, **more})
 
-    def count(self, selections: list[Selected]) -> None:
-        """The rules of a selection, one step each."""
-        for position, (name, _) in enumerate(selections[0].stages if selections else []):
-            left = [selection.stages[position][1] for selection in selections]
-            self.add(name, sum(map(bool, left)), sum(map(len, left)))
+    def counted(self, selections: Iterable[Selected]) -> Iterator[Selected]:
+        """The selections, handed on; once the last has gone by, their rules are steps, one each."""
+        problems, samples = Counter[str](), Counter[str]()
+        for selection in selections:
+            for name, left in selection.stages:
+                problems[name] += bool(left)
+                samples[name] += len(left)
+            yield selection
+        for name in samples:  # in the order of the rules, which all problems share
+            self.add(name, problems[name], samples[name])
 
 
 def pass_rate(judged: Judged, truncated_as: str = "unknown") -> float | None:

@@ -16,12 +16,13 @@ from typing import Any
 
 from openr1.data.columns import gold_text
 from openr1.errors import RecipeError
+from openr1.generation.by_row import LinesByRow
 from openr1.generation.samples import Problem
 from openr1.grading import Grader, Item, Verdict, default_workers
 from openr1.rewards import get_reward_funcs
 from openr1.rewards.code import judge_program
 from openr1.rewards.sandbox import Limits, walls
-from openr1.runs.files import append_line, mend_tail, read_lines
+from openr1.runs.files import append_line, mend_tail
 
 GOLD_NAMES = ("answer", "final_answer", "ground_truth", "solution")
 """Where a gold answer may stand; a final answer before a whole solution, which is read for its box."""
@@ -75,12 +76,29 @@ def can_verify(columns: Sequence[str], asked: str | None) -> bool:
     return bool(gold_columns(columns, asked)) or TESTS in columns
 
 
-def read_verdicts(path: Path) -> dict[int, Judged]:
-    """Every problem's verdicts, by row."""
-    return {
-        line["row"]: Judged(line["row"], line["verdicts"], line["extracted"], line["rewards"])
-        for line in read_lines(path)
-    }
+class Verdicts:
+    """Every problem's verdicts in a file, by row; read as they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = LinesByRow(path)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __contains__(self, row: int) -> bool:
+        return row in self._lines
+
+    def get(self, row: int) -> Judged | None:
+        line = self._lines.get(row)
+        return None if line is None else _judged(line)
+
+    def all(self) -> Iterator[Judged]:
+        """In the order of the rows."""
+        return map(_judged, self._lines.lines())
+
+
+def _judged(line: Mapping[str, Any]) -> Judged:
+    return Judged(line["row"], line["verdicts"], line["extracted"], line["rewards"])
 
 
 def verify(
@@ -115,9 +133,8 @@ def verify(
     rewards = get_reward_funcs(list(reward_funcs)) if reward_funcs else []
     mend_tail(path)
     counts: Counter[str] = Counter()
-    done: set[int] = set()
-    for judged in read_verdicts(path).values():
-        done.add(judged.row)
+    done = Verdicts(path)
+    for judged in done.all():
         counts.update(judged.verdicts)
     on_chunk(len(done), counts)
     missing = (problem for problem in problems if problem.row not in done)

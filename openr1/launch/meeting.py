@@ -141,7 +141,7 @@ class First:
                 return ComponentFailed(
                     f"node {node} is gone ({line.peer})",
                     where=f"logs/node-{node}",
-                    fix="see its log in the run folder; give the same command again on every node to continue",
+                    fix="its log is in the run folder; give the same command again on every node to continue",
                 )
             if message and "error" in message:
                 return elsewhere(message["error"], node)

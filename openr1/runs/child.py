@@ -103,6 +103,21 @@ def die_with_parent() -> None:
             os._exit(1)
 
 
+def forks_end_with_us() -> None:
+    """From now on, a process that a library forks from this one dies with it, and by SIGTERM.
+
+    It would inherit our handler, which only takes note of a SIGTERM: multiprocessing's pools would wait for
+    ever for a worker that they have asked to end.
+    """
+
+    def begin() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    os.register_at_fork(after_in_child=begin)
+
+
 def explain(error: BaseException) -> OpenR1Error:
     """Any exception as one a person can act on; torch's are told by name, so that nothing is imported."""
     if isinstance(error, OpenR1Error):

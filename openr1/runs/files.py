@@ -7,7 +7,7 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,24 @@ from openr1.errors import EnvironmentProblem, OpenR1Error
 TAIL_BLOCK = 1 << 20
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a kill -9, sees the old text or the new one and nothing between."""
+def write_whole(path: Path, text: str | Iterable[str]) -> None:
+    """Write a file so that a reader, or a kill -9, sees the old text or the new one and nothing between.
+
+    Args:
+        text: all of it, or its parts as they are made.
+    """
     with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        try:
+            with draft.open("w", encoding="utf-8") as file:
+                file.writelines((text,) if isinstance(text, str) else text)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except BaseException:
+            draft.unlink(missing_ok=True)  # a full disk needs its room
+            raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -92,8 +100,8 @@ def mend_tail(path: Path) -> None:
 def keep_rows(path: Path, keep: Any) -> None:
     """Rewrite a JSON lines file with the rows for which `keep(row)` holds."""
     if path.exists():
-        rows = [row for row in read_lines(path) if keep(row)]
-        write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        rows = (row for row in read_lines(path) if keep(row))
+        write_whole(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 @contextlib.contextmanager

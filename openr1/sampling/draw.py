@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 from openr1.errors import ComponentFailed
 from openr1.sampling.backend import Sampler
 from openr1.sampling.ledger import Ledger
-from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, Unit, units_of
+from openr1.sampling.requests import (
+    Completion,
+    Failure,
+    Request,
+    SamplingParams,
+    Unit,
+    completed,
+    units_of,
+)
 
 if TYPE_CHECKING:
     from openr1.sampling.transformers_backend import TransformersSampler
@@ -160,9 +168,7 @@ def draw(
     on_batch(tally.kept, 0, 0.0)
     before, tally.kept = tally.kept, 0
     for drawn in stream(sampler, ordered, params, ledger, tally, protocol=protocol):
-        for _, _, outcome in drawn:
-            if isinstance(outcome, Failure):
-                raise outcome.error()
+        completed(outcome for _, _, outcome in drawn)
         on_batch(before + tally.drawn, tally.tokens, tally.seconds)
     found = (ledger.get(request.key(sampler.fingerprint, name)) for request in requests)
     rows = [row for row in found if row is not None]

@@ -1,8 +1,8 @@
 """`python -m openr1.sampling.engine`: one engine in a process of its own, driven by `pool` over two pipes.
 
 In on stdin, JSON lines: {"open": Engine}, then {"params": …}, {"unit": …}, {"end": true}, {"lengths": […]}.
-Out on the pipe OPENR1_ENGINE_FD: {"ready": …}, {"unit": n, "completions": […]}, {"ended": true},
-{"lengths": […]}, {"error": …}.
+Out on the pipe OPENR1_ENGINE_FD: {"ready": …}, {"unit": n, "outcomes": [{"Completion": …}, {"Failure": …}]},
+{"ended": true}, {"lengths": […]}, {"error": …}.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from openr1.runs.child import die_with_parent, explain
 from openr1.runs.files import clean
 from openr1.sampling.backend import Engine, Sampler
-from openr1.sampling.requests import Request, SamplingParams, Unit
+from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, Unit
 
 VARIABLE = "OPENR1_ENGINE_FD"
 GLANCE_S = 0.002  # how long a look at the pipe may take while answers are being drawn
@@ -79,8 +79,18 @@ def _run(
             yield unit_from(message["unit"])
 
     for unit, completions in sampler.run(units(), params):
-        send({"unit": unit.number, "completions": [c.as_dict() for c in completions]})
+        send({"unit": unit.number, "outcomes": [as_fields(c) for c in completions]})
     send({"ended": True})
+
+
+def as_fields(outcome: Completion | Failure) -> dict[str, Any]:
+    """A completion or a failure as JSON, under the name of its type."""
+    return {type(outcome).__name__: outcome.as_dict()}
+
+
+def outcome_from(fields: dict[str, Any]) -> Completion | Failure:
+    """What `as_fields` made."""
+    return Completion(**fields["Completion"]) if "Completion" in fields else Failure(**fields["Failure"])
 
 
 def request_from(fields: dict[str, Any]) -> Request:

@@ -15,8 +15,8 @@ from typing import Any, cast
 
 from openr1.errors import ComponentFailed, from_dict
 from openr1.sampling.backend import Engine
-from openr1.sampling.engine import VARIABLE
-from openr1.sampling.requests import Completion, Request, SamplingParams, Unit
+from openr1.sampling.engine import VARIABLE, outcome_from
+from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, Unit
 
 BATCHES_AHEAD = 2  # a static batch in work and one waiting
 SINGLES_AHEAD = 256  # requests an engine with its own batching knows at once
@@ -130,7 +130,7 @@ class EnginePool:
 
     def run(
         self, units: Iterable[Unit | None], params: SamplingParams
-    ) -> Iterator[tuple[Unit, list[Completion]]]:
+    ) -> Iterator[tuple[Unit, list[Completion | Failure]]]:
         """Give every engine as much as it can use, the one with the least in hand first."""
         ahead = BATCHES_AHEAD if self.unit_size > 1 else SINGLES_AHEAD
         source, back = iter(units), deque[Unit]()
@@ -165,7 +165,7 @@ class EnginePool:
                     while worker.lines:
                         message = worker.receive()
                         unit = worker.given.pop(message["unit"])
-                        yield unit, [Completion(**fields) for fields in message["completions"]]
+                        yield unit, [outcome_from(fields) for fields in message["outcomes"]]
         for worker in self.workers:
             worker.send({"end": True})
             with contextlib.suppress(EOFError):  # one that died idle is started again when it is needed

@@ -103,11 +103,11 @@ class Failure:
     """A completion that could not be had, and why.
 
     Args:
-        kind: "refused" (the server will not), "too long" (the prompt fills the context), "rate limited",
-            "timeout", "connection", "server error", "bad answer".
+        kind: "refused" (the server will not, or the chat template), "too long" (the prompt fills the
+            context), "rate limited", "timeout", "connection", "server error", "bad answer".
         reason: what was said, in words.
         attempts: how often it was asked.
-        server: who said so last.
+        server: who said so last; the model's name where it is loaded here.
         status: HTTP status, where there was one.
     """
 
@@ -122,6 +122,19 @@ class Failure:
 
     def error(self) -> OpenR1Error:
         """The failure as an error, for those who go no further without this completion."""
+        if self.kind == "too long":
+            return RecipeError(
+                f"the prompt leaves no room for a completion: {self.reason}",
+                where=self.server,
+                fix="a larger --max_model_length where the model allows it, or leave that row out",
+            )
+        if self.kind == "refused" and self.status is None:
+            return RecipeError(
+                self.reason,
+                where=self.server,
+                fix="leave that row out; where every row is refused, name another template with "
+                "--chat_template FILE, or leave system_prompt out",
+            )
         if self.kind in REFUSALS:
             status = f" (status {self.status})" if self.status else ""
             return RecipeError(
@@ -134,6 +147,20 @@ class Failure:
             where=self.server,
             fix="look at the server; finished samples are kept, the same command continues",
         )
+
+
+def completed(outcomes: Iterable[Completion | Failure]) -> list[Completion]:
+    """Completions, for those who go no further without one.
+
+    Raises:
+        OpenR1Error: the first that could not be had.
+    """
+    found = []
+    for outcome in outcomes:
+        if isinstance(outcome, Failure):
+            raise outcome.error()
+        found.append(outcome)
+    return found
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from transformers import (
 from openr1.data.model_source import explain_missing
 from openr1.sampling.backend import Engine
 from openr1.sampling.compact import sample
-from openr1.sampling.prompts import Prompts
-from openr1.sampling.requests import Completion, Request, SamplingParams, Unit, ends_in_think
+from openr1.sampling.prompts import Prompt, Prompts
+from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, Unit, ends_in_think
 from openr1.sampling.weights import model_fingerprint
 
 BATCH_ON_CPU = 128
@@ -115,7 +115,7 @@ class TransformersSampler:
 
     def run(
         self, units: Iterable[Unit | None], params: SamplingParams
-    ) -> Iterator[tuple[Unit, list[Completion]]]:
+    ) -> Iterator[tuple[Unit, list[Completion | Failure]]]:
         """One static batch after the other."""
         for unit in units:
             if unit is not None:
@@ -124,26 +124,45 @@ class TransformersSampler:
     def close(self) -> None:
         """Nothing but memory is held."""
 
-    def complete(self, requests: Sequence[Request], params: SamplingParams, number: int) -> list[Completion]:
+    def complete(
+        self, requests: Sequence[Request], params: SamplingParams, number: int
+    ) -> list[Completion | Failure]:
         """One static batch: (batch, longest prompt) tokens in, up to max_new_tokens more out.
 
-        On a CPU the rows that have ended are dropped from it (see `compact`).
+        On a CPU the rows that have ended are dropped from it (see `compact`). Prompts beside which the
+        context leaves less are drawn apart from the others, so that a long one costs nobody else's tokens.
 
         Args:
             number: the batch's place in the whole; with the seed it decides the random draws, so that a run
                 that continues draws what one that was never stopped would have drawn.
         """
-        prompts = [self.prompts.text(request) for request in requests]
-        # The template has written the special tokens; adding them again gives a second BOS (open-r1#462).
-        inputs = self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
+        found: dict[int, Completion | Failure] = {}
+        batches: dict[int, dict[int, Prompt]] = {}  # by their limit
+        for place, request in enumerate(requests):
+            prompt = self.prompts.fitted(request, params.max_new_tokens, self.context)
+            if isinstance(prompt, Failure):
+                found[place] = prompt
+            else:
+                batches.setdefault(prompt.limit, {})[place] = prompt
+        for limit, batch in batches.items():
+            name = f"{params.seed}/{number}" + (f"/{limit}" if limit < params.max_new_tokens else "")
+            mine = [requests[place] for place in batch]
+            found |= zip(batch, self._draw(mine, list(batch.values()), params, name), strict=True)
+        return [found[place] for place in range(len(requests))]
+
+    def _draw(
+        self, requests: Sequence[Request], prompts: Sequence[Prompt], params: SamplingParams, name: str
+    ) -> list[Completion]:
+        """Prompts of one limit, side by side; `name` decides the random draws."""
+        inputs = self.tokenizer.pad({"input_ids": [p.ids for p in prompts]}, return_tensors="pt")
         inputs = inputs.to(self.device)
         stops = tuple(dict.fromkeys(text for request in requests for text in request.stop))
-        torch.manual_seed(int(hashlib.sha256(f"{params.seed}/{number}".encode()).hexdigest()[:8], 16))
+        torch.manual_seed(int(hashlib.sha256(name.encode()).hexdigest()[:8], 16))
         with torch.inference_mode():
             output = self.model.generate(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
-                generation_config=self._generation_config(params),
+                generation_config=self._generation_config(params, prompts[0].limit),
                 # Made here: with a `custom_generate` transformers' own making of it lacks the tokenizer.
                 stopping_criteria=StoppingCriteriaList(
                     [StopStringCriteria(self.tokenizer, list(stops))] if stops else []
@@ -152,15 +171,15 @@ class TransformersSampler:
             )
         completions = output[:, inputs["input_ids"].shape[1] :].tolist()
         return [
-            self._completion(prompt, ids, request.stop)
+            self._completion(prompt, ids, request.stop, params)
             for prompt, ids, request in zip(prompts, completions, requests, strict=True)
         ]
 
-    def _generation_config(self, params: SamplingParams) -> GenerationConfig:
+    def _generation_config(self, params: SamplingParams, limit: int) -> GenerationConfig:
         """Everything said: a value left out would be taken from the model's own generation_config."""
         drawn = params.temperature > 0
         return GenerationConfig(
-            max_new_tokens=params.max_new_tokens,
+            max_new_tokens=limit,
             do_sample=drawn,
             temperature=params.temperature if drawn else 1.0,
             top_p=params.top_p if drawn else 1.0,
@@ -170,7 +189,9 @@ class TransformersSampler:
             pad_token_id=self.tokenizer.pad_token_id,
         )
 
-    def _completion(self, prompt: str, ids: list[int], stop: tuple[str, ...]) -> Completion:
+    def _completion(
+        self, prompt: Prompt, ids: list[int], stop: tuple[str, ...], params: SamplingParams
+    ) -> Completion:
         end = next((i for i, token in enumerate(ids) if token in self.eos), None)
         kept = ids if end is None else ids[: end + 1]
         text = str(self.tokenizer.decode(kept, skip_special_tokens=True))
@@ -182,7 +203,8 @@ class TransformersSampler:
             text=text if cut is None else text[:cut],
             tokens=len(kept),
             finish_reason="length" if end is None and cut is None else "stop",
-            think_prefilled=ends_in_think(prompt),
+            think_prefilled=ends_in_think(prompt.text),
+            limit=prompt.shortened(params.max_new_tokens),
         )
 
 

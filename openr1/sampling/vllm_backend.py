@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from openr1.data.model_source import check_loadable
-from openr1.errors import ComponentFailed, EnvironmentProblem, RecipeError
+from openr1.errors import EnvironmentProblem, RecipeError
 from openr1.sampling.backend import Engine
-from openr1.sampling.prompts import Prompts
-from openr1.sampling.requests import Completion, Request, SamplingParams, Unit, ends_in_think
+from openr1.sampling.prompts import Prompt, Prompts
+from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, Unit, ends_in_think
 from openr1.sampling.weights import model_fingerprint
 
 IN_FLIGHT = 256
@@ -83,11 +83,11 @@ class VllmSampler:
 
     def run(
         self, units: Iterable[Unit | None], params: SamplingParams
-    ) -> Iterator[tuple[Unit, list[Completion]]]:
+    ) -> Iterator[tuple[Unit, list[Completion | Failure]]]:
         """Keep the engine full; every unit is one request with a seed of its own."""
         engine = self.llm.llm_engine
         source = iter(units)
-        waiting: dict[str, tuple[Unit, str]] = {}
+        waiting: dict[str, tuple[Unit, Prompt]] = {}
         more = True
         try:
             while more or waiting:
@@ -99,13 +99,17 @@ class VllmSampler:
                         break
                     else:
                         assert isinstance(unit, Unit)
-                        waiting[self._add(unit, params)] = (unit, self.prompts.text(unit.requests[0]))
+                        prompt = self._add(unit, params)
+                        if isinstance(prompt, Failure):
+                            yield unit, [prompt]
+                        else:
+                            waiting[str(unit.number)] = (unit, prompt)
                 if not waiting:
                     continue
                 for output in engine.step():
                     if output.finished:
                         unit, prompt = waiting.pop(output.request_id)
-                        yield unit, [self._completion(output, prompt)]
+                        yield unit, [self._completion(output, prompt, params)]
         finally:
             if waiting:
                 engine.abort_request(list(waiting))
@@ -117,41 +121,44 @@ class VllmSampler:
         if core is not None:
             core.shutdown()
 
-    def _add(self, unit: Unit, params: SamplingParams) -> str:
+    def _add(self, unit: Unit, params: SamplingParams) -> Prompt | Failure:
+        """Hand a request to the engine, or say why it cannot be asked."""
         from vllm import SamplingParams as VllmParams
         from vllm.sampling_params import RequestOutputKind
 
         (request,) = unit.requests
-        name = str(unit.number)
-        self.llm.llm_engine.add_request(
-            name,
-            {"prompt_token_ids": self.prompts.ids(unit.requests)[0]},
-            VllmParams(
-                temperature=params.temperature,
-                top_p=params.top_p if params.temperature > 0 else 1.0,
-                top_k=(params.top_k or 0) if params.temperature > 0 else 0,
-                max_tokens=params.max_new_tokens,
-                seed=request.seed(params) if params.temperature > 0 else None,
-                stop=list(request.stop) or None,
-                detokenize=bool(request.stop),
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            ),
+        prompt = self.prompts.fitted(request, params.max_new_tokens, self.context)
+        if isinstance(prompt, Failure):
+            return prompt
+        how = VllmParams(
+            temperature=params.temperature,
+            top_p=params.top_p if params.temperature > 0 else 1.0,
+            top_k=(params.top_k or 0) if params.temperature > 0 else 0,
+            max_tokens=prompt.limit,
+            seed=request.seed(params) if params.temperature > 0 else None,
+            stop=list(request.stop) or None,
+            detokenize=bool(request.stop),
+            output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        return name
+        try:
+            self.llm.llm_engine.add_request(str(unit.number), {"prompt_token_ids": prompt.ids}, how)
+        except ValueError as error:  # of this prompt: nothing has been drawn for it
+            return Failure("refused", f"vLLM refuses the prompt: {error}", 1, self.prompts.source)
+        return prompt
 
-    def _completion(self, output: Any, prompt: str) -> Completion:
+    def _completion(self, output: Any, prompt: Prompt, params: SamplingParams) -> Completion | Failure:
         (found,) = output.outputs
         if found.finish_reason not in ("stop", "length"):
-            raise ComponentFailed(
-                f"vLLM ended an answer with `{found.finish_reason}`", fix="the same command continues"
-            )
+            said = f"vLLM ended the answer with `{found.finish_reason}`"
+            return Failure("bad answer", said, 1, self.prompts.source)
         ids = list(found.token_ids)
         stopped = isinstance(found.stop_reason, str)
         return Completion(
             text=found.text if stopped else str(self.tokenizer.decode(ids, skip_special_tokens=True)),
             tokens=len(ids),
             finish_reason=found.finish_reason,
-            think_prefilled=ends_in_think(prompt),
+            think_prefilled=ends_in_think(prompt.text),
+            limit=prompt.shortened(params.max_new_tokens),
         )
 
 

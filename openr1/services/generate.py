@@ -167,9 +167,16 @@ def prepare_generate(
     plan: dict[str, Any] = {"model": resolved[MODEL]}
     if not resolved["server"] and not to_come:
         plan["model"] = check_model(str(resolved[MODEL]), resolved.where(MODEL))
-    if resolved["engine"] == "openr1":
-        plan["sampling"] = sampling_plan(resolved, machine, [str(plan["model"])], asked.gpus)
-        plan["requires"] = plan["sampling"]["requires"]
+    plan["sampling"] = sampling_plan(resolved, machine, [str(plan["model"])], asked.gpus)
+    plan["requires"] = list(plan["sampling"]["requires"])
+    if resolved["engine"] == "distilabel":
+        if asked.nodes.count > 1:
+            raise RecipeError(
+                f"a distilabel pipeline samples on one node, and there are {asked.nodes.count}",
+                where=resolved.where("engine"),
+                fix="leave --engine distilabel or --nodes out",
+            )
+        plan["requires"].append("distilabel")
     prepared = prepare_section(resolved, run, machine, asked, extra_plan=plan)
     return replace(prepared, notices=(*prepared.notices, *notices))
 
@@ -242,12 +249,6 @@ def _check_values(resolved: Resolved) -> list[str]:
                 "the prompt template holds a backspace: `\\b` of a \\boxed in a string that is not raw; "
                 "write it in single quotes or in a file"
             )
-    if resolved["engine"] == "distilabel" and resolved["backend"] == "server":
-        raise RecipeError(
-            "a distilabel pipeline asks servers that run already, and starts none",
-            where=resolved.where("backend"),
-            fix="name them with --server, or leave --backend or --engine distilabel out",
-        )
     if resolved["engine"] == "distilabel" and resolved["truncated"] == "retry":
         raise RecipeError(
             "a distilabel pipeline does not draw again what was cut off",

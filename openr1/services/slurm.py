@@ -97,6 +97,12 @@ def prepare_on(
         OpenR1Error: what the command itself would refuse.
     """
     planned: dict[str, Any] = dry_run([*words, "--dry-run"], machine) if words[0] in PLANNED else {}
+    if "distilabel" in ((planned.get("plan") or {}).get("requires") or ()):
+        raise UsageError(
+            "a distilabel pipeline is no job for Slurm: it has not been seen to stop before a time limit",
+            where="--engine",
+            fix="leave --engine distilabel out, or --slurm",
+        )
     run = Path(planned["run"]) if "run" in planned else runs_root() / words[0]
     place = run.resolve() / "slurm"
     gpus, whole = _gpus(planned, partition, machine)

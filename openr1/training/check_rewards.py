@@ -9,7 +9,7 @@ from openr1.data.model_source import check_loadable, model_files
 from openr1.hardware.facts import to_plain
 from openr1.rewards.check import Completion, check_rewards
 from openr1.runs.child import Child
-from openr1.sampling.requests import Request, SamplingParams
+from openr1.sampling.requests import Request, SamplingParams, completed
 from openr1.sampling.transformers_backend import TransformersSampler
 from openr1.training.grpo import prefills_think, reads_gold, rendered, reward_functions
 
@@ -70,7 +70,7 @@ def _sampled(
     groups = []
     for number, row in enumerate(few):
         group = [Request(number, i, tuple(row["prompt"])) for i in range(values["num_generations"])]
-        drawn = sampler.complete(group, params, number)
+        drawn = completed(sampler.complete(group, params, number))
         groups.append(
             [
                 Completion([{"role": "assistant", "content": c.text}], c.finish_reason, [0] * c.tokens)

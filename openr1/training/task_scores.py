@@ -18,7 +18,7 @@ from openr1.evaluation.tasks import Task, task_named
 from openr1.grading import Grader
 from openr1.runs.child import Child
 from openr1.runs.files import append_line, write_whole
-from openr1.sampling.requests import SamplingParams, units_of
+from openr1.sampling.requests import SamplingParams, completed, units_of
 from openr1.sampling.transformers_backend import TransformersSampler
 from openr1.training.callbacks import Reporter
 from openr1.training.ranks import any_of
@@ -106,7 +106,7 @@ class TaskScores(TrainerCallback):
             any_of(self.child, True)
             rows += [
                 {"row": request.row, "index": request.index, **completion.as_dict()}
-                for request, completion in zip(unit.requests, completions, strict=True)
+                for request, completion in zip(unit.requests, completed(completions), strict=True)
             ]
         return rows, limit
 

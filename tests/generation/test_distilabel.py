@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ from distilabel.models.llms import LLM
 
 from openr1.generation.distilabel import OpenR1LLM
 from openr1.sampling.requests import Completion, SamplingParams, Unit
-from tests.conftest import Cli, only_run, rows_of
+from tests.conftest import Cli, rows_of
 from tests.sampling.fake_server import serving
 from tests.sampling.test_backends import model, needs_vllm, served
 
@@ -186,12 +189,16 @@ def test_one_bad_prompt_is_one_none(llm: OpenR1LLM) -> None:
     good, bad, other = llm.generate(turns("a b", "bad", "c"), num_generations=2)
     assert [text.partition("/")[0] for text in good["generations"]] == ["<think>\na b", "<think>\na b"]
     assert [text[-11:] for text in good["generations"]] == ["/0</think>2", "/1</think>2"]
-    assert good["statistics"] == {
-        "input_tokens": [2],
-        "output_tokens": [1, 2],  # each its own
-        "finish_reason": ["stop", "stop"],
-        "is_reasoning_complete": [True, True],
-    }
+    assert (
+        good["statistics"]
+        == {
+            "input_tokens": [2],
+            "output_tokens": [1, 2],  # each its own
+            "finish_reason": ["stop", "stop"],
+            "is_reasoning_complete": [True, True],
+            "ledger_key": [row["key"] for row in rows_of(Path(llm.ledger))[:2]],
+        }
+    )
     assert bad["generations"] == [None, None]
     assert bad["statistics"]["finish_reason"] == ["error", "error"]
     assert other["generations"][0] is not None
@@ -208,30 +215,104 @@ def test_what_is_in_the_ledger_is_not_drawn_again(llm: OpenR1LLM, tmp_path: Path
     assert again._sampler.asked == 0
 
 
+PROBLEMS = [{"problem": f"{n}+{n}?", "answer": str(2 * n)} for n in (1, 2, 3, 1, 4)]
+LATER = ("latency_s", "server")  # what no two runs share
+
+
+def written(cli: Cli) -> tuple[object, ...]:
+    """The problems in a file; the words that sample them."""
+    cli.env["HOME"] = str(cli.folder)
+    cli.write("d.jsonl", "".join(json.dumps(row) + "\n" for row in PROBLEMS))
+    words = ("generate", "--dataset", "d.jsonl", "--num-generations", 3, "--keep", "any", "--threads", 1)
+    return (*words, "--max-new-tokens", 6, "--temperature", 1)
+
+
+def samples_in(cli: Cli, name: str) -> list[dict[str, Any]]:
+    rows = rows_of(cli.folder / "runs" / name / "samples.jsonl")
+    for row in rows:
+        for told in row["api_metadata"]:
+            for key in LATER:
+                told.pop(key, None)
+    return rows
+
+
+def by_seed(body: dict[str, Any]) -> dict[str, Any]:
+    """A server whose answers are decided by prompt and seed, and which will not have one prompt."""
+    asked = body["messages"][-1]["content"]
+    if "3+3" in asked:
+        return {"status": 400, "body": "not allowed"}
+    return {
+        "text": f"{asked} {body['seed']}",
+        "reasoning": "hm",
+        "tokens": body["seed"] % 7,
+        "finish": "stop",
+    }
+
+
+def test_the_command_returns_the_same_rows_from_a_server_by_way_of_a_pipeline(cli: Cli) -> None:
+    """The very same samples, the same failures by name, and one ledger: either engine goes on with it."""
+    words, enough = written(cli), ("--max_failed", 0.5)
+    with serving(by_seed) as server:
+        for engine in ("distilabel", "openr1"):
+            cli(*words, *enough, "--server", server.url, "--engine", engine, "--run_name", engine)
+        failed = [rows_of(cli.folder / "runs" / e / "quarantine.jsonl") for e in ("distilabel", "openr1")]
+        asked = len(server.asked)
+        again = (*words, "--server", server.url, "--engine", "distilabel")
+        told = cli(*again, *enough, "--run_name", "distilabel", "--json").json["result"]
+        assert told["failed"] == 3 and len(server.asked) == asked + 3  # those that failed
+        said = cli(*again, code=7).err
+    assert samples_in(cli, "distilabel") == samples_in(cli, "openr1")
+    assert [len(row["generations"]) for row in samples_in(cli, "openr1")] == [3, 3, 0, 3, 3]
+    theirs, ours = ([(r["key"], r["row"], r["kind"], r["reason"]) for r in rows] for rows in failed)
+    assert sorted(theirs) == sorted(ours) and {kind for _, _, kind, _ in ours} == {"refused"}
+    assert "3 of 15 samples failed (3 refused)" in " ".join(said.split())
+
+
+def test_a_pipeline_is_stopped_and_goes_on_and_its_errors_end_the_run(cli: Cli) -> None:
+    words = (*written(cli), "--engine", "distilabel", "--batch_size", 1, "--run_name", "r")
+    ledger = cli.folder / "runs" / "r" / "samples" / "ledger.jsonl"
+    with serving(lambda body: {"text": "2", "tokens": 1}, delay=0.5) as server:
+        for sent in (signal.SIGINT, signal.SIGKILL):
+            process = cli.start(*words, "--server", server.url)
+            had = len(rows_of(ledger)) if ledger.exists() else 0
+
+            def stop(parent: subprocess.Popen[str], sent: signal.Signals = sent) -> None:
+                parent.send_signal(sent)
+
+            while process.poll() is None and (len(rows_of(ledger)) if ledger.exists() else 0) <= had:
+                time.sleep(0.05)
+            stop(process)
+            _, err = process.communicate(timeout=120)
+            assert process.returncode == (130 if sent is signal.SIGINT else -signal.SIGKILL), err
+        kept = ledger.read_text()
+        assert 2 <= len(kept.splitlines()) < 15
+        assert cli(*words, "--server", server.url, "--json").json["result"]["samples"] == 15
+    assert ledger.read_text().startswith(kept) and len({row["key"] for row in rows_of(ledger)}) == 15
+    gone = cli(*written(cli), "--engine", "distilabel", "--server", "http://127.0.0.1:9", code=5)
+    assert "the server does not answer" in " ".join(gone.err.split())
+
+
 @pytest.mark.slow
-def test_the_command_returns_the_same_rows_by_way_of_a_pipeline(cli: Cli) -> None:
-    cli.write("d.jsonl", '{"problem": "1+1?", "answer": "2"}\n{"problem": "2+2?", "answer": "4"}\n')
-    words = (
-        "--dataset",
-        "d.jsonl",
-        "--num-generations",
-        3,
-        "--max-new-tokens",
-        5,
-        "--keep",
-        "any",
-        "--threads",
-        1,
-    )
-    cli("generate", "--model", MODEL, *words, "--engine", "distilabel", "--run_name", "d")
-    cli("generate", "--model", MODEL, *words, "--run_name", "o")
-    theirs, ours = (rows_of(only_run(cli, name) / "samples.jsonl") for name in "do")
-    for one, other in zip(theirs, ours, strict=True):
-        assert one.keys() == other.keys()
-        for key in ("problem", "answer", "sent", "prompt_hash"):
-            assert one[key] == other[key]
-        assert len(one["generations"]) == 3
-    refused = cli(
-        "generate", "--model", MODEL, *words, "--engine", "distilabel", "--truncated", "retry", code=3
-    )
+@pytest.mark.parametrize("more", [(), ("--processes", 2)], ids=["alone", "two-processes"])
+def test_the_command_returns_the_same_rows_with_transformers(cli: Cli, more: tuple[object, ...]) -> None:
+    words = (*written(cli), "--model", MODEL, "--temperature", 0, *more)
+    for engine in ("distilabel", "openr1"):
+        cli(*words, "--engine", engine, "--run_name", engine)
+    assert samples_in(cli, "distilabel") == samples_in(cli, "openr1")
+    refused = cli(*words, "--engine", "distilabel", "--truncated", "retry", code=3)
     assert "does not draw again" in refused.err
+
+
+@needs_vllm
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["vllm", "server"])
+def test_the_command_returns_the_same_rows_with_vllm(cli: Cli, backend: str) -> None:
+    """In process, and served by a vLLM that openr1 starts; every sample has a seed of its own."""
+    words = (*written(cli), "--model", MODEL, "--backend", backend, "--max_model_length", 128)
+    for engine in ("distilabel", "openr1"):
+        cli(*words, "--dtype", "float32", "--engine", engine, "--run_name", engine)
+    theirs, ours = (samples_in(cli, engine) for engine in ("distilabel", "openr1"))
+    for row in (*theirs, *ours):
+        for told in row["api_metadata"]:
+            told.pop("request_id", None)
+    assert theirs == ours and all(len(row["generations"]) == 3 for row in ours)

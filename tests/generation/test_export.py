@@ -18,7 +18,7 @@ from openr1.generation.card import card
 from openr1.generation.export import export, push
 from openr1.generation.layouts import LAYOUTS, Chosen
 from openr1.generation.samples import SampleSet, problem_of
-from openr1.generation.verify import Judged, can_verify, gold_columns, read_verdicts, verify
+from openr1.generation.verify import Judged, Verdicts, can_verify, gold_columns, verify
 from openr1.rewards.sandbox import walls
 
 TESTS = json.dumps(
@@ -71,12 +71,18 @@ def judge(made: SampleSet, path: Path, **more: Any) -> Counter[str]:
     return verify(made.problems(), path, on_chunk=lambda done, counts: None, **asked)
 
 
+def judged_in(path: Path, row: int) -> Judged:
+    found = Verdicts(path).get(row)
+    assert found is not None
+    return found
+
+
 def test_verdicts_of_every_kind_and_a_gold_from_the_first_column_that_has_one(
     made: SampleSet, tmp_path: Path
 ) -> None:
     path = tmp_path / "v.jsonl"
     counts = judge(made, path)
-    found = read_verdicts(path)
+    found = {judged.row: judged for judged in Verdicts(path).all()}
     assert found[0].verdicts == ["right", "wrong", "truncated"]
     assert found[1].verdicts == ["gold_unparsable"]  # its row has no answer at all
     assert found[2].verdicts == ["right"]  # answer is empty: the solution's box
@@ -104,9 +110,9 @@ def test_rewards_by_name_are_kept_per_completion(made: SampleSet, tmp_path: Path
         reward_funcs=["accuracy", {"reasoning_steps": {"steps": 1}}],
         solution_column="answer",
     )
-    rewards = read_verdicts(tmp_path / "v.jsonl")[0].rewards
+    rewards = judged_in(tmp_path / "v.jsonl", 0).rewards
     assert rewards == [0.5, 0.0, 0.0]
-    assert read_verdicts(tmp_path / "v.jsonl")[1].rewards == [0.0]  # no gold: of the steps alone
+    assert judged_in(tmp_path / "v.jsonl", 1).rewards == [0.0]  # no gold: of the steps alone
 
 
 def test_programs_run_in_the_sandbox(tmp_path: Path) -> None:
@@ -124,7 +130,7 @@ def test_programs_run_in_the_sandbox(tmp_path: Path) -> None:
         reward_funcs=None,
         on_chunk=lambda done, counts: None,
     )
-    assert read_verdicts(tmp_path / "v.jsonl")[0].verdicts == ["right", "wrong", "no_answer", "truncated"]
+    assert judged_in(tmp_path / "v.jsonl", 0).verdicts == ["right", "wrong", "no_answer", "truncated"]
     assert sum(counts.values()) == 4
 
 

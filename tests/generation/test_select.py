@@ -85,7 +85,7 @@ def test_the_funnel_counts_problems_and_completions() -> None:
     lost = canned(("wrong", 1, "stop", "3"))
     selections = [select(*FOUR, rules), select(*lost, rules)]
     funnel = Funnel()
-    funnel.count(selections)
+    assert list(funnel.counted(iter(selections))) == selections
     assert funnel.steps == [
         {"step": "right", "problems": 1, "samples": 2},
         {"step": "chosen (first)", "problems": 1, "samples": 1},

@@ -73,8 +73,22 @@ def test_ray_joins_the_nodes_where_it_is_asked_for(cli: Cli) -> None:
         (("generate", *TINY, "--simulate", "cpu", "--nodes", 2), 3, ("on one node", "--backend server")),
         (("generate", *TINY, "--simulate", "cpu", "--tensor_parallel", 2), 3, ("needs GPUs",)),
         (("generate", *TINY, "--backend", "vllm", "--server", "http://a:1"), 3, ("servers are named",)),
-        (("generate", *TINY, "--engine", "distilabel", "--backend", "server"), 3, ("starts none",)),
         ((*R1, "--simulate", "8xH100", "--tensor_parallel", 16), 5, ("a node has 8",)),
+        (
+            (*R1, "--engine", "distilabel", "--simulate", "8xH100", "--nodes", 2),
+            3,
+            ("a distilabel pipeline samples on one node",),
+        ),
+        (
+            ("generate", *TINY, "--engine", "distilabel", "--slurm", "--simulate", "8xH100"),
+            2,
+            ("a distilabel pipeline is no job for Slurm",),
+        ),
+        (
+            ("generate", *TINY, "--engine", "distilabel", "--simulate", "cpu", "--tensor_parallel", 2),
+            3,
+            ("needs GPUs",),
+        ),
         (("generate", *TINY, "--nodes", 2), 2, ("--nodes needs --master",)),
     ],
 )

@@ -22,7 +22,14 @@ from openr1.sampling.backend import Engine, Sampler
 from openr1.sampling.draw import draw
 from openr1.sampling.ledger import Ledger
 from openr1.sampling.pool import EnginePool
-from openr1.sampling.requests import Completion, Request, SamplingParams, units_of
+from openr1.sampling.requests import (
+    Completion,
+    Failure,
+    Request,
+    SamplingParams,
+    completed,
+    units_of,
+)
 from openr1.sampling.server_backend import ServerSampler
 from openr1.sampling.weights import model_fingerprint, weights_signature
 
@@ -52,8 +59,8 @@ def drawn(sampler: Sampler, params: SamplingParams) -> dict[tuple[int, int], Com
     units = units_of(requests(), sampler.unit_size)
     return {
         (request.row, request.index): completion
-        for unit, completions in sampler.run(iter(units), params)
-        for request, completion in zip(unit.requests, completions, strict=True)
+        for unit, outcomes in sampler.run(iter(units), params)
+        for request, completion in zip(unit.requests, completed(outcomes), strict=True)
     }
 
 
@@ -110,10 +117,71 @@ def test_a_context_can_be_made_shorter_and_stops_end_an_answer(model: str) -> No
     whole = drawn(sampler, GREEDY)[2, 0].text
     stop = whole[3:5]
     request = Request(2, 0, requests()[4].messages, "t", stop=(stop,))
-    ((_, (cut,)),) = sampler.run(units_of([request], 1), GREEDY)
+    ((_, outcomes),) = sampler.run(units_of([request], 1), GREEDY)
+    (cut,) = completed(outcomes)
     assert cut.text == whole[: whole.find(stop)]
     assert cut.finish_reason == "stop"
     assert cut.tokens < 12
+
+
+CONTEXT = 64
+LONG = "Start at 1, keep the last digit: " + "a+3, " * 40
+ODD = "{% if 'odd' in messages[0]['content'] %}{{ raise_exception('no such word') }}{% endif %}"
+ODD += "{{ messages[0]['content'] }}"
+
+
+def beside_others() -> list[Request]:
+    """Three short prompts; between them one that fills the context, one that nearly does, one not allowed."""
+    texts = ["Start at 1", LONG, "Start at 2", "odd", LONG[:90], "Start at 3"]
+    return [Request(n, 0, ({"role": "user", "content": text},), "t") for n, text in enumerate(texts)]
+
+
+def check_set_aside(sampler: Sampler) -> None:
+    """Failures by name, a shorter limit where the context leaves less, and the others as without them."""
+    params = SamplingParams(0.0, 1.0, None, 40, 3)
+    shorts = [beside_others()[0], beside_others()[2]]
+    alone = [c for _, some in sampler.run(units_of(shorts, sampler.unit_size), params) for c in some]
+    found = {}
+    for unit, outcomes in sampler.run(units_of(beside_others(), sampler.unit_size), params):
+        found |= {r.row: outcome for r, outcome in zip(unit.requests, outcomes, strict=True)}
+    long, odd = found[1], found[3]
+    assert isinstance(long, Failure) and (long.kind, long.attempts) == ("too long", 1)
+    assert f"the model's context {CONTEXT}" in long.reason and "tokens" in long.reason
+    assert isinstance(odd, Failure) and odd.kind == "refused" and "no such word" in odd.reason
+    near = found[4]
+    (length,) = sampler.prompt_lengths([beside_others()[4]])
+    assert isinstance(near, Completion) and near.limit == CONTEXT - length
+    assert near.tokens <= near.limit and near.finish_reason in ("length", "stop")
+    assert [found[0], found[2]] == alone
+    assert all(c.limit is None for c in alone if isinstance(c, Completion))
+
+
+def test_what_a_local_model_cannot_draw_is_set_aside_by_name(model: str) -> None:
+    engine = Engine(
+        "transformers", model, dtype="float32", batch_size=8, max_model_length=CONTEXT, chat_template=ODD
+    )
+    alone = engine.open()
+    (length,) = alone.prompt_lengths([beside_others()[4]])
+    assert CONTEXT - 40 < length < CONTEXT, "the test's own prompt"
+    check_set_aside(alone)
+    pool = EnginePool(engine, [ONE_THREAD])
+    try:
+        check_set_aside(pool)
+    finally:
+        pool.close()
+    with pytest.raises(RecipeError, match="leaves no room"):
+        completed(alone.complete(beside_others()[1:2], GREEDY, 0))
+
+
+@needs_vllm
+@pytest.mark.slow
+def test_what_vllm_cannot_draw_is_set_aside_by_name(model: str) -> None:
+    engine = Engine("vllm", model, dtype="float32", max_model_length=CONTEXT, chat_template=ODD)
+    pool = EnginePool(engine, [ONE_THREAD])
+    try:
+        check_set_aside(pool)
+    finally:
+        pool.close()
 
 
 def test_a_template_that_begins_with_bos_gets_no_second_one(model: str) -> None:
