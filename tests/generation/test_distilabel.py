@@ -219,12 +219,12 @@ PROBLEMS = [{"problem": f"{n}+{n}?", "answer": str(2 * n)} for n in (1, 2, 3, 1,
 LATER = ("latency_s", "server")  # what no two runs share
 
 
-def written(cli: Cli) -> tuple[object, ...]:
+def written(cli: Cli, temperature: int = 1) -> tuple[object, ...]:
     """The problems in a file; the words that sample them."""
     cli.env["HOME"] = str(cli.folder)
     cli.write("d.jsonl", "".join(json.dumps(row) + "\n" for row in PROBLEMS))
     words = ("generate", "--dataset", "d.jsonl", "--num-generations", 3, "--keep", "any", "--threads", 1)
-    return (*words, "--max-new-tokens", 6, "--temperature", 1)
+    return (*words, "--max-new-tokens", 6, "--temperature", temperature)
 
 
 def samples_in(cli: Cli, name: str) -> list[dict[str, Any]]:
@@ -295,7 +295,7 @@ def test_a_pipeline_is_stopped_and_goes_on_and_its_errors_end_the_run(cli: Cli) 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--processes", 2)], ids=["alone", "two-processes"])
 def test_the_command_returns_the_same_rows_with_transformers(cli: Cli, more: tuple[object, ...]) -> None:
-    words = (*written(cli), "--model", MODEL, "--temperature", 0, *more)
+    words = (*written(cli, temperature=0), "--model", MODEL, *more)
     for engine in ("distilabel", "openr1"):
         cli(*words, "--engine", engine, "--run_name", engine)
     assert samples_in(cli, "distilabel") == samples_in(cli, "openr1")
