@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,21 @@ def only_run(cli: Cli, pattern: str) -> Path:
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Callable[[], object]]:
+    """A folder with little room, for the time of the block; mounting it needs root.
+
+    Yields:
+        what gives it more.
+    """
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    more = ["mount", "-o", "remount,size=64m", str(folder)]
+    try:
+        yield lambda: subprocess.run(more, check=True)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)

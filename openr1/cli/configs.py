@@ -55,8 +55,10 @@ def ls(
     from openr1.cli.printer import Printer
     from openr1.services import configs
     from openr1.services.hw_profile import the_machine
+    from openr1.services.launching import of_nodes
 
-    machine = configs.of_nodes(the_machine(simulate, profile), nodes)
+    machine = the_machine(simulate, profile)
+    machine = machine if nodes is None else of_nodes(machine, nodes)
     show_list(Printer(json=json, quiet=quiet), configs.list_recipes(machine), machine)
 
 

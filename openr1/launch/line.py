@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import socket
 import time
@@ -12,8 +13,14 @@ from typing import Any
 from openr1.errors import EnvironmentProblem
 
 LONGEST_LINE = 1 << 20
+WAIT_SECONDS = 600  # nodes may be started one after the other, and a slow one loads its libraries in minutes
 # A silent death is known within a minute.
 KEEP_ALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+
+
+def wait_seconds() -> float:
+    """How long nodes and their ranks wait for each other."""
+    return float(os.environ.get("OPENR1_MEETING_SECONDS", WAIT_SECONDS))
 
 
 class Line:

@@ -10,9 +10,7 @@ that dies closes it, and its silence is noticed by keep-alive probes within a mi
 from __future__ import annotations
 
 import contextlib
-import os
 import select
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,21 +19,16 @@ from typing import Any
 
 from openr1.errors import ComponentFailed, EnvironmentProblem, Interrupted, OpenR1Error, from_dict
 from openr1.launch.command import free_port
-from openr1.launch.line import Line, listening, url
+from openr1.launch.line import Line, listening, url, wait_seconds
+from openr1.launch.signals import stops_go_to
 from openr1.launch.supervise import AGAIN, STOP_GRACE, TICK
 from openr1.launch.vllm_server import Part, Server, stop_raises
 
-WAIT_SECONDS = 600  # until all nodes have come; they may be started one after the other
 LOOK_S = 0.2
 
 Tick = Callable[[], object]
 # What a node starts, given its line to the first and what that said.
 Start = Callable[[Line, dict[str, Any]], contextlib.AbstractContextManager[Sequence[Part]]]
-
-
-def wait_seconds() -> float:
-    """How long nodes wait for each other."""
-    return float(os.environ.get("OPENR1_MEETING_SECONDS", WAIT_SECONDS))
 
 
 # The first node's side.
@@ -86,8 +79,8 @@ class First:
             hello = line.receive(5.0) or {}
         except EOFError:
             hello = {}
-        node = int(hello.get("node") or 0)
-        if node not in self.nodes or node in self.lines:
+        node = hello.get("node")
+        if not isinstance(node, int) or node not in self.nodes or node in self.lines:
             said = EnvironmentProblem(
                 "the first node does not wait for this one, or it has come already",
                 where="--node-rank",
@@ -96,7 +89,7 @@ class First:
             line.send({"end": said.as_dict()})
             line.close()
             return
-        self.lines[node], self.ports[node] = line, int(hello.get("port") or 0)
+        self.lines[node], self.ports[node] = line, hello.get("port", 0)
         if hello.get("run") != self.run:
             raise EnvironmentProblem(
                 f"node {node} was started for another configuration",
@@ -352,9 +345,5 @@ def _noted() -> Iterator[list[int]]:
         if len(asked) > 1:
             raise Interrupted("stopped", fix=AGAIN)
 
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stops_go_to(note):
         yield asked
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)

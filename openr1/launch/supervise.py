@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from openr1.errors import ComponentFailed, Interrupted, OpenR1Error, OutOfMemory, from_dict
 from openr1.launch.command import Command, with_parent
+from openr1.launch.signals import stops_go_to
 from openr1.runs import events
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -228,12 +229,8 @@ def _stop_signals(ranks: list[Rank]) -> Iterator[_Stop]:
             else:
                 kill_group(rank.process)
 
-    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stops_go_to(stop):
         yield state
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

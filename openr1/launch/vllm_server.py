@@ -22,6 +22,7 @@ from typing import Any
 from openr1.errors import ComponentFailed, Interrupted, OpenR1Error
 from openr1.launch.command import Command, free_port, with_parent
 from openr1.launch.line import url
+from openr1.launch.signals import stops_go_to
 
 START_SECONDS = 900  # weights of 70B from a slow disk, compilation, CUDA graphs
 PATIENCE_SECONDS = 300  # the queue of a whole rollout may be before the token that is asked for
@@ -327,10 +328,6 @@ def stop_raises() -> Iterator[Callable[[], None]]:
         if asked:
             raise Interrupted("stopped while the vLLM server was starting", fix="the same command continues")
 
-    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with stops_go_to(stop):
         yield check
         check()
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from openr1.config.schema import STAGES, own_fields
 from openr1.config.units import UNITS
 from openr1.config.yaml_file import plain, read_text
 from openr1.errors import OpenR1Error, UsageError
-from openr1.hardware import Finding, Machine
+from openr1.hardware import Machine
 from openr1.planning import PlanDoesNotFit, plan
 from openr1.planning.calibration import load
 from openr1.planning.context import capacity_bytes
@@ -58,11 +58,6 @@ class Entry:
             "model": self.model,
             "sections": [fit.__dict__ for fit in self.fits],
         }
-
-
-def of_nodes(machine: Machine, nodes: int | None) -> Machine:
-    """The machine as one of so many that work together; None leaves it as it was found."""
-    return machine if nodes is None else replace(machine, nodes=Finding(nodes, f"--nodes {nodes}"))
 
 
 def list_recipes(machine: Machine) -> list[Entry]:

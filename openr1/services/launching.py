@@ -105,7 +105,6 @@ def _link(prepared: Prepared) -> tuple[str, int]:
 
 def _serve(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any]:
     """This node's part where it serves."""
-
     begun = time.monotonic()
 
     @contextlib.contextmanager
@@ -202,6 +201,11 @@ def ranks_of(prepared: Prepared) -> Ranks:
     return Ranks(world // count, world, nodes.rank, host, port)
 
 
+def of_nodes(machine: Machine, count: int) -> Machine:
+    """The machine as one of so many that work together."""
+    return replace(machine, nodes=Finding(count, f"--nodes {count}"))
+
+
 def together(machine: Machine, nodes: Nodes) -> Machine:
     """The machine as the plan should see it: as many nodes as this command was told it works with.
 
@@ -211,14 +215,14 @@ def together(machine: Machine, nodes: Nodes) -> Machine:
     if machine.simulated is not None and nodes.count == 1:
         return machine
     if machine.simulated is not None and nodes.master is None:
-        return replace(machine, nodes=Finding(nodes.count, f"--nodes {nodes.count}"))
+        return of_nodes(machine, nodes.count)
     if nodes.count > 1:
         meeting_place(nodes)
     elif nodes.master is not None or nodes.rank:
         raise UsageError(
             "--node-rank and --master belong to --nodes", where="--nodes", fix="say how many: --nodes 2"
         )
-    return replace(machine, nodes=Finding(nodes.count, f"--nodes {nodes.count}"))
+    return of_nodes(machine, nodes.count)
 
 
 def meeting_place(nodes: Nodes) -> tuple[str, int]:

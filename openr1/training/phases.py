@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +20,8 @@ import torch
 from transformers import TrainerCallback
 
 from openr1.runs.child import Child
+from openr1.runs.listing import size
+from openr1.training.callbacks import Reporter
 from openr1.training.checkpoints import newest_whole
 from openr1.training.ranks import from_all, from_first
 
@@ -117,45 +118,34 @@ class PhaseMeter(TrainerCallback):
             return found
         return 0
 
-    def result(self) -> dict[str, Any]:
-        """`phases`: name -> peak_bytes, and seconds of one time."""
-        found = {
+    def result(self) -> dict[str, dict[str, float]]:
+        """Phase -> peak_bytes, and seconds of one time."""
+        return {
             name: {"peak_bytes": peak, "seconds": self.seconds[name] / self.times.get(name, 1)}
             for name, peak in self.peaks.items()
             if name != "between" and peak
         }
-        return {"phases": found}
 
 
-def measured_by_all(child: Child, meter: PhaseMeter, steps_seconds: list[float], peak: int) -> dict[str, Any]:
+def measured_by_all(child: Child, meter: PhaseMeter, reporter: Reporter) -> dict[str, Any]:
     """What one part of a rehearsal measured, the same on every rank and so on every node: of memory and time
-    the worst of all ranks, of steps and disk what the first one saw.
-
-    Args:
-        steps_seconds: of each optimizer step but the first.
-        peak: the rank's peak in bytes, as the run itself would report it.
-    """
-    everyone = from_all(child, meter.result() | {"peak_bytes": max(meter.highest, peak)})
-    names = dict.fromkeys(name for one in everyone for name in one["phases"])
+    the worst of all ranks, of steps and disk what the first one saw."""
+    everyone = from_all(child, (max(meter.highest, reporter.peak()), meter.result()))
     phases = {}
-    for name in names:
-        parts = [one["phases"][name] for one in everyone if name in one["phases"]]
+    for name in dict.fromkeys(name for _, found in everyone for name in found):
+        parts = [found[name] for _, found in everyone if name in found]
         phases[name] = {key: max(part[key] for part in parts) for key in ("peak_bytes", "seconds")}
 
     def of_the_first() -> dict[str, Any]:
         checkpoint, _ = newest_whole(child.run.checkpoints)
         free = shutil.disk_usage(child.run.path).free
-        return {
-            "step_seconds": statistics.median(steps_seconds) if steps_seconds else None,
-            "steps_seconds": steps_seconds,
-            "checkpoint_bytes": size_of(checkpoint) if checkpoint else 0,
-            "disk_free_bytes": free + size_of(child.run.path),  # without the rehearsal itself
+        return reporter.measured() | {
+            "steps_seconds": reporter.step_seconds,
+            "checkpoint_bytes": size(checkpoint) if checkpoint else 0,
+            "disk_free_bytes": free + size(child.run.path),  # without the rehearsal itself
         }
 
-    peaks = {"peak_bytes": max(one["peak_bytes"] for one in everyone), "phases": phases}
-    return peaks | from_first(child, of_the_first)
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files below."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return from_first(child, of_the_first) | {
+        "peak_bytes": max(peak for peak, _ in everyone),
+        "phases": phases,
+    }

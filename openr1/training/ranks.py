@@ -19,10 +19,10 @@ import torch
 import torch.distributed as dist
 
 from openr1.errors import ComponentFailed, EnvironmentProblem, OpenR1Error, from_dict
+from openr1.launch.line import wait_seconds
 from openr1.runs.child import Child
 
 T = TypeVar("T")
-MEETING_SECONDS = 600  # a slow node loads its libraries in a minute or two
 COLLECTIVE_SECONDS = 1800  # torch's and NCCL's own default
 
 
@@ -35,7 +35,7 @@ def join(child: Child) -> None:
     """
     if child.ranks == 1:
         return
-    seconds = int(os.environ.get("OPENR1_MEETING_SECONDS", MEETING_SECONDS))
+    seconds = wait_seconds()
     store = _store(child, seconds)
     if child.first:
         store.set("run", json.dumps([child.run.path.name, child.ranks]))
@@ -58,7 +58,7 @@ def join(child: Child) -> None:
     child.config = from_first(child, lambda: child.config)
 
 
-def _store(child: Child, seconds: int) -> Any:
+def _store(child: Child, seconds: float) -> Any:
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     where = f"{host}:{port}"
     try:
@@ -102,7 +102,7 @@ def _check_same_run(child: Child, store: Any) -> None:
         raise problem
 
 
-def _wait_for_all(child: Child, store: Any, seconds: int) -> None:
+def _wait_for_all(child: Child, store: Any, seconds: float) -> None:
     """Until every rank has said that it is here; the missing ones are named."""
     end = time.monotonic() + seconds
     while True:
@@ -116,7 +116,7 @@ def _wait_for_all(child: Child, store: Any, seconds: int) -> None:
             here = int(os.environ["LOCAL_WORLD_SIZE"])
             nodes = sorted({rank // here for rank in missing})
             raise EnvironmentProblem(
-                f"{len(missing)} of {child.ranks} ranks did not come up within {seconds} s: "
+                f"{len(missing)} of {child.ranks} ranks did not come up within {seconds:.0f} s: "
                 f"node {', '.join(map(str, nodes))}",
                 where="--nodes",
                 fix="start the same command on every node, each with its own --node-rank, "

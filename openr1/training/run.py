@@ -120,9 +120,7 @@ def train(child: Child) -> dict[str, Any]:
     _save_final(child, trainer)
     if revisions is not None:
         trainer.create_model_card(model_name=values["hub_model_id"].rpartition("/")[2])
-    measured = reporter.measured()
-    if meter is not None:
-        measured = measured_by_all(child, meter, reporter.step_seconds, measured["peak_bytes"])
+    measured = reporter.measured() if meter is None else measured_by_all(child, meter, reporter)
     trainer.end()
     leave(child)
     if revisions is not None:  # the other ranks need not wait for it

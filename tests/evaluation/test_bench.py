@@ -24,6 +24,16 @@ from tests.conftest import Cli
 from tests.evaluation.in_process import write_rows
 
 ROWS = published()
+TWO_CELLS = (
+    "bench",
+    "--models",
+    "Qwen-1.5B",
+    "--benchmarks",
+    "math_500,aime24",
+    "--weights",
+    "Qwen-1.5B=tiny",
+)
+TWO_CELLS += ("--dataset", "data", "--num_samples", "2", "--max_new_tokens", "4", "--threads", "1")
 ORDER = ("Qwen-1.5B", "Qwen-7B", "Qwen-14B", "Qwen-32B", "Llama-8B", "Llama-70B")
 # difference, z over problems with DeepSeek's p, z of sampling, worked out elsewhere, in this order of models
 LATEST_TABLE = {
@@ -208,17 +218,7 @@ def test_one_slurm_job_for_each_missing_score(cli: Cli, tmp_path_factory: pytest
         write_rows(cli.folder / "data" / f"{name}.jsonl", [{"problem": "1+1?", "answer": "2"}])
     slurm = tmp_path_factory.mktemp("slurm")
     env = tools(slurm)
-    words = (
-        "bench",
-        "--models",
-        "Qwen-1.5B",
-        "--benchmarks",
-        "math_500,aime24",
-        "--weights",
-        "Qwen-1.5B=tiny",
-    )
-    words += ("--dataset", "data", "--num_samples", "2", "--max_new_tokens", "4", "--threads", "1")
-    jobs = (*words, "--run", "--slurm", "--simulate", "cpu", "--time", "1:00:00")
+    jobs = (*TWO_CELLS, "--run", "--slurm", "--simulate", "cpu", "--time", "1:00:00")
 
     dry = cli(*jobs, "--dry-run", **env)
     assert dry.out.count("#!/bin/bash\n") == 2
@@ -242,7 +242,7 @@ def test_one_slurm_job_for_each_missing_score(cli: Cli, tmp_path_factory: pytest
     assert "waits or runs already" in again and "job 102" in again
     script = str(slurm / "sent" / "101.sh")
     subprocess.run(["bash", script], env=cli.env | env, check=True, capture_output=True)
-    cells = {cell["benchmark"]: cell for cell in cli(*words, "--json").json["cells"]}
+    cells = {cell["benchmark"]: cell for cell in cli(*TWO_CELLS, "--json").json["cells"]}
     assert cells["math_500"]["ours"]["run"] == f"runs/{names[1]}"
     assert cells["math_500"]["cost"] is None and cells["aime24"]["cost"] is not None
     (left,) = cli(*jobs, "--dry-run", "--json", **env).json["jobs"]

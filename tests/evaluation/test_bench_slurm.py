@@ -11,6 +11,7 @@ import pytest
 from openr1.data.tiny_model import ModelSpec, build_tiny_model
 from tests.conftest import Cli
 from tests.evaluation.in_process import write_rows
+from tests.evaluation.test_bench import TWO_CELLS
 from tests.launch import slurm_cluster
 from tests.launch.slurm_cluster import Cluster
 
@@ -35,20 +36,10 @@ def test_one_job_for_each_score_and_the_table_shows_them(cli: Cli, slurm: Cluste
     for name, count in (("math_500", 6), ("aime24", 3)):
         rows = [{"problem": f"{i}+1?", "answer": str(i + 1)} for i in range(count)]
         write_rows(cli.folder / "data" / f"{name}.jsonl", rows)
-    words = (
-        "bench",
-        "--models",
-        "Qwen-1.5B",
-        "--benchmarks",
-        "math_500,aime24",
-        "--weights",
-        "Qwen-1.5B=tiny",
-    )
-    words += ("--dataset", "data", "--num_samples", "2", "--max_new_tokens", "4", "--threads", "1")
-    sent = cli(*words, "--run", "--slurm", "--json", **slurm.env).json["jobs"]
+    sent = cli(*TWO_CELLS, "--run", "--slurm", "--json", **slurm.env).json["jobs"]
     numbers = [int(job["job"]) for job in sent]
     assert len(set(numbers)) == 2
-    again = cli(*words, "--run", "--slurm", **slurm.env).out
+    again = cli(*TWO_CELLS, "--run", "--slurm", **slurm.env).out
     assert "; job " not in again  # while they wait or run no second one is submitted
     slurm.wait(lambda: all(slurm.state(number) in OVER for number in numbers), 600)
     said = "\n".join(p.read_text(errors="replace") for p in cli.folder.glob("runs/*/slurm/job-*.out"))
@@ -57,14 +48,14 @@ def test_one_job_for_each_score_and_the_table_shows_them(cli: Cli, slurm: Cluste
     for job in sent:
         assert Path(job["output"]).is_file()
 
-    cells = {cell["benchmark"]: cell for cell in cli(*words, "--json").json["cells"]}
+    cells = {cell["benchmark"]: cell for cell in cli(*TWO_CELLS, "--json").json["cells"]}
     for name, count in (("math_500", 6), ("aime24", 3)):
         ours = cells[name]["ours"]
         assert (ours["problems"], ours["samples"]) == (count, 2)
         assert ours["run"].startswith(f"runs/bench_{name}_DeepSeek-R1-Distill-Qwen-1.5B_r1-paper")
         assert cells[name]["cost"] is None and cells[name]["against"] == "ours"
-    shown = " ".join(cli(*words).out.split())
+    shown = " ".join(cli(*TWO_CELLS).out.split())
     assert "6 of 500 problems" in shown and "3 of 30 problems" in shown
-    assert cli(*words, "--list").out.strip() == "nothing is missing"
-    nothing = cli(*words, "--run", "--slurm", **slurm.env)
+    assert cli(*TWO_CELLS, "--list").out.strip() == "nothing is missing"
+    nothing = cli(*TWO_CELLS, "--run", "--slurm", **slurm.env)
     assert "nothing is missing" in " ".join((nothing.out + nothing.err).split())
