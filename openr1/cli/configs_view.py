@@ -92,7 +92,8 @@ def show_explained(printer: Printer, found: Explained, recipe: str | None) -> No
     for meaning in found.meanings:
         _meaning(printer, meaning)
     for place in found.now:
-        printer.say(f"  in {place.section}   {_yaml(place.value)}   ({translate(place.where)})")
+        # Never broken: a place is there to be copied, and its folder may be longer than the line.
+        printer.command(f"  in {place.section}   {_yaml(place.value)}   ({translate(place.where)})")
     if recipe and not found.now:
         printer.say(f"  no section of {recipe} has this key")
     if not recipe:

@@ -147,14 +147,14 @@ def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:
         raise advise(error, prepared) from error
     finally:
         shutil.rmtree(own, ignore_errors=True)
-    plan, values = prepared.plan, prepared.resolved.values
+    plan, values = prepared.plan | first["planned"], prepared.resolved.values
     predicted = {name: sum(terms.values()) for name, terms in (plan.get("memory") or {}).items()}
     steps = steps_of(prepared.resolved.stage, values, int(first["rows"]), plan)
     return Rehearsal(
         peak_bytes=max(int(first["peak_bytes"]), int(second["peak_bytes"])),
         predicted_bytes=predicted,
         phases=_phases(first.get("phases") or {}, second.get("phases") or {}, predicted),
-        capacity_bytes=plan.get("capacity_bytes"),
+        capacity_bytes=first["capacity_bytes"],
         step_seconds=first.get("step_seconds"),
         step_error=_error(first.get("steps_seconds") or []),
         predicted_step_seconds=(plan.get("step_seconds") or {}).get("value"),
@@ -205,7 +205,9 @@ def _part(prepared: Prepared, place: Path, own: Path, steps: int, listen: Listen
     plan = {**prepared.plan, "rehearsal": {"rows": rows, "eval_rows": _eval_rows(prepared)}}
     if prepared.nodes.rank == 0:  # the other nodes' ranks hear it from the first
         resolved_file.write(run.resolved, resolved, plan)
+    capacity = prepared.plan.get("capacity_bytes") or 0
     child = command.local(resolved.stage, place, resolved.values.get("threads"))
+    child = child.with_env(OPENR1_CAPACITY_BYTES=str(capacity))
     part = replace(prepared, resolved=resolved, run=run, plan=plan, command=child)
     listen({"event": "phase", "name": f"rehearsal, {'first' if steps == STEPS else 'second'} part"})
     return launch(part, attempt, listen)

@@ -9,6 +9,7 @@ mode allocates beside torch and is not seen).
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import time
@@ -34,6 +35,8 @@ METHODS = {
     "_save_checkpoint": "save",
     "evaluate": "evaluation",
 }
+# What a rank may use is its own node's: the environment says it, for the run's folder is the first node's.
+CAPACITY = "OPENR1_CAPACITY_BYTES"
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -128,12 +131,16 @@ class PhaseMeter(TrainerCallback):
 
 
 def measured_by_all(child: Child, meter: PhaseMeter, reporter: Reporter) -> dict[str, Any]:
-    """What one part of a rehearsal measured, the same on every rank and so on every node: of memory and time
-    the worst of all ranks, of steps and disk what the first one saw."""
-    everyone = from_all(child, (max(meter.highest, reporter.peak()), meter.result()))
+    """What one part of a rehearsal measured, the same on every rank and so on every node.
+
+    Of memory and time the worst of all ranks, the least that any of them may use; of steps, disk and plan
+    what the first one saw.
+    """
+    own = int(os.environ.get(CAPACITY, 0)) or None
+    everyone = from_all(child, (max(meter.highest, reporter.peak()), own, meter.result()))
     phases = {}
-    for name in dict.fromkeys(name for _, found in everyone for name in found):
-        parts = [found[name] for _, found in everyone if name in found]
+    for name in dict.fromkeys(name for *_, found in everyone for name in found):
+        parts = [found[name] for *_, found in everyone if name in found]
         phases[name] = {key: max(part[key] for part in parts) for key in ("peak_bytes", "seconds")}
 
     def of_the_first() -> dict[str, Any]:
@@ -143,9 +150,12 @@ def measured_by_all(child: Child, meter: PhaseMeter, reporter: Reporter) -> dict
             "steps_seconds": reporter.step_seconds,
             "checkpoint_bytes": size(checkpoint) if checkpoint else 0,
             "disk_free_bytes": free + size(child.run.path),  # without the rehearsal itself
+            # Every node has a plan; on the first one's all ranks run.
+            "planned": {key: child.config["plan"].get(key) for key in ("memory", "step_seconds")},
         }
 
     return from_first(child, of_the_first) | {
-        "peak_bytes": max(peak for peak, _ in everyone),
+        "peak_bytes": max(peak for peak, *_ in everyone),
+        "capacity_bytes": min((known for _, known, _ in everyone if known), default=None),
         "phases": phases,
     }

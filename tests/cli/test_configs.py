@@ -124,6 +124,10 @@ def test_explain_in_a_recipe_tells_the_value_and_its_line(cli: Cli) -> None:
     beta = cli("configs", "explain", "beta", "r.yaml").out
     assert "in grpo   0.0   (default: TRL)" in beta
     assert "in sft   3   (recipe: r.yaml:1)" in cli("configs", "explain", "seed", "r.yaml").out
+    deep = f"{'a-long-folder-name/' * 5}r.yaml"  # longer than a line of the terminal
+    (cli.folder / deep).parent.mkdir(parents=True)
+    cli.write(deep, "seed: 3\nsft:\n  dataset_name: x\n")
+    assert f"in sft   3   (recipe: {deep}:1)" in cli("configs", "explain", "seed", deep).out
 
 
 def test_migrate_prints_or_writes_a_recipe_that_runs(cli: Cli) -> None:
