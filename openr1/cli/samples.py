@@ -37,7 +37,12 @@ def command(
     of: Annotated[
         Text, typer.Option("--of", metavar="NAME", help="Only files named so (model, task).")
     ] = None,
-    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many to show.")] = 5,
+    number: Annotated[
+        Number,
+        typer.Option(
+            "-n", "--number", min=1, help="How many to show (default: 5; with --row all).", show_default=False
+        ),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Whole texts instead of beginning and end.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -52,5 +57,6 @@ def command(
         from openr1.cli.common import newest_run
 
         run = newest_run(samples=True, json=json, quiet=quiet)
-    found = samples(run, wrong=wrong, verdict=verdict, row=row, contains=of, limit=number)
+    limit = number or (5 if row is None else None)
+    found = samples(run, wrong=wrong, verdict=verdict, row=row, contains=of, limit=limit)
     show(Printer(json=json, quiet=quiet), found, full=full)

@@ -37,7 +37,8 @@ def show(printer: Printer, found: Found, *, full: bool) -> None:
 
 
 def _sample(printer: Printer, sample: Sample, full: bool) -> None:
-    place = f"row {sample.row}" + (f", answer {sample.index}" if sample.index is not None else "")
+    place = f"row {sample.row}" if sample.row is not None else f"step {sample.step}"
+    place += f", answer {sample.index}" if sample.index is not None else ""
     said = [translate(f"{sample.tokens:,} tokens")] if sample.tokens is not None else []
     said += [label("cut off")] if sample.finish_reason == "length" else []
     printer.text(f"── {harmless_lines(sample.file)}  {translate(place)}  {', '.join(said)}", style="bold")
@@ -48,7 +49,8 @@ def _sample(printer: Printer, sample: Sample, full: bool) -> None:
         extracted = "–" if sample.extracted is None else harmless_lines(sample.extracted)
         printer.field("extracted", extracted, width=11)
         style = COLOURS.get(sample.verdict, "yellow")
-        why = f"{label(sample.verdict)} ({harmless_lines(translate(sample.reason or ''))})"
+        why = label(sample.verdict)
+        why += f" ({harmless_lines(translate(sample.reason))})" if sample.reason else ""
         printer.field("verdict", why, width=11, style=style)
     if sample.scores:
         shown = "  ".join(f"{k} {short(v)}" for k, v in sample.scores.items() if isinstance(v, (int, float)))

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import OpenR1Error, RecipeError
 from ..grading import Graded, Grader, Item, Verdict, shared_grader
 from .messages import text_of
-from .registry import GOLD, Reward
+from .registry import GOLD, REGISTRY, Reward
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>", "\\boxed")
 
@@ -258,13 +258,17 @@ def _summary(
 
 
 def _why(name: str, graded: Sequence[Graded], texts: Sequence[str]) -> str:
-    """The likeliest cause of a reward that never leaves 0."""
-    causes = []
+    """The likeliest cause of a reward that never leaves 0; none is made up for a person's own reward."""
+    causes: list[str] = []
+    if name not in REGISTRY:
+        return ""
     if name in ("format", "tag_count", "code_format"):
         never = [tag for tag in TAGS[:4] if not any(tag in text for text in texts)]
         if never:
             causes.append(f"never produced: {', '.join(never)}")
     counts = Counter(g.verdict for g in graded)
+    if counts[Verdict.right]:  # then it is not the answers
+        return "; ".join(causes)
     total = len(graded)
     for verdict in (
         Verdict.truncated,

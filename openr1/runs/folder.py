@@ -140,7 +140,7 @@ def model_of(name: str) -> str:
     Hub ids, local models and `builtin:` names pass through.
 
     Raises:
-        UsageError: when the run is there but has not finished.
+        UsageError: when the run is there but has not finished, or is a pipeline with a model per section.
     """
     path = Path(name)
     for run in (path, runs_root() / name):
@@ -149,6 +149,15 @@ def model_of(name: str) -> str:
                 return str(run / "model")
             raise UsageError(
                 "this run has no final model yet", where=str(run), fix="give its command again to finish it"
+            )
+        sections = [found.parents[1] for found in run.glob("*/model/config.json")]
+        trained = [section for section in sections if (section / "manifest.json").exists()]
+        if trained and not (run / "config.json").exists():
+            trained.sort(key=lambda section: (section / "model").stat().st_mtime, reverse=True)
+            raise UsageError(
+                "this is a pipeline, and each of its training sections has a model",
+                where=str(run),
+                fix="name one of them: " + ", ".join(map(str, trained)),
             )
     return name
 

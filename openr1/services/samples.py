@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openr1.config.names import nearest
 from openr1.errors import OpenR1Error, UsageError
@@ -15,6 +16,9 @@ from openr1.runs import manifest
 from openr1.runs.files import read_lines
 from openr1.runs.folder import runs_root
 from openr1.runs.listing import entry, find
+
+if TYPE_CHECKING:
+    from openr1.generation.verify import Judged
 
 VERDICTS = ("right", "wrong", "no_answer", "truncated", "gold_unparsable", "timeout", "error")
 NOT_JUDGED = "not judged"
@@ -28,7 +32,7 @@ class Sample:
     Args:
         file: where it stands, in the run.
         row, index: problem and sample.
-        scores: rewards by name (GRPO).
+        scores, step: rewards by name, and the optimizer step (GRPO).
     """
 
     file: str
@@ -43,6 +47,7 @@ class Sample:
     tokens: int | None
     finish_reason: str | None
     scores: dict[str, Any] | None = None
+    step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def samples(
     verdict: str | None = None,
     row: int | None = None,
     contains: str | None = None,
-    limit: int = 5,
+    limit: int | None = 5,
 ) -> Found:
     """Read a run's samples.
 
@@ -82,9 +87,9 @@ def samples(
         run: a run or pipeline folder, or its name under runs/.
         wrong: those that are not right.
         verdict: those of one verdict.
-        row: those of one problem.
+        row: those of one problem; logged completions of GRPO have no number and are left out.
         contains: those whose file name (model and task) contains this.
-        limit: how many to hand out.
+        limit: how many to hand out; None: all.
 
     Raises:
         UsageError: no such run, no samples in it, or no such verdict.
@@ -116,7 +121,7 @@ def samples(
             if (wrong and sample.verdict in ("right", None)) or (verdict and sample.verdict != verdict):
                 continue
             matching += 1
-            if len(chosen) < limit:
+            if limit is None or len(chosen) < limit:
                 chosen.append(sample)
     return Found(chosen, matching, {name: dict(c.most_common()) for name, c in counts.items() if c})
 
@@ -165,35 +170,44 @@ def _folder(run: str) -> Path:
 
 
 def _read(folder: Path, file: Path) -> Iterator[Sample]:
+    from openr1.generation.verify import VERDICTS, Verdicts
+
     name = str(file.relative_to(folder))
+    verdicts = Verdicts(file.parent / VERDICTS)
     for number, row in enumerate(read_lines(file)):
         if "generations" in row:
-            yield from _generated(name, number, row)
+            yield from _generated(name, number, row, verdicts.get(number))
         else:
-            yield _one(name, number, row)
+            yield _one(name, row)
 
 
-def _one(name: str, number: int, row: dict[str, Any]) -> Sample:
-    """A graded answer of an evaluation, or a logged completion of GRPO."""
+def _one(name: str, row: dict[str, Any]) -> Sample:
+    """A graded answer of an evaluation, or a logged completion of GRPO, judged by its accuracy reward."""
     text = row.get("text", row.get("completion", ""))
+    scores = row.get("rewards")
+    accuracy = scores.get("accuracy") if isinstance(scores, dict) else None
+    verdict, reason = row.get("verdict"), row.get("reason")
+    if verdict is None and isinstance(accuracy, (int, float)) and math.isfinite(accuracy):
+        verdict, reason = ("right" if accuracy > 0 else "wrong"), "reward accuracy"
     return Sample(
         file=name,
-        row=row.get("row", number),
+        row=row.get("row"),
         index=row.get("index"),
         problem=_as_text(row.get("problem", row.get("prompt", ""))),
         gold=_or_none(row.get("gold", row.get("solution"))),
         extracted=_or_none(row.get("extracted")),
-        verdict=row.get("verdict"),
-        reason=row.get("reason"),
+        verdict=verdict,
+        reason=reason,
         text=_as_text(text),
         tokens=row.get("tokens"),
         finish_reason=row.get("finish_reason"),
-        scores=row.get("rewards"),
+        scores=scores,
+        step=row.get("step"),
     )
 
 
-def _generated(name: str, number: int, row: dict[str, Any]) -> Iterator[Sample]:
-    """The completions of one row of `openr1 generate`."""
+def _generated(name: str, number: int, row: dict[str, Any], judged: Judged | None) -> Iterator[Sample]:
+    """The completions of one row of `openr1 generate`, with its verification's verdicts where there are."""
     problem = next((row[k] for k in ("problem", "question", "prompt", "instruction") if k in row), "")
     gold = next((row[k] for k in ("answer", "solution") if k in row), None)
     finishes = row.get("finish_reasons") or []
@@ -207,8 +221,8 @@ def _generated(name: str, number: int, row: dict[str, Any]) -> Iterator[Sample]:
             index,
             _as_text(problem),
             _or_none(gold),
-            None,
-            None,
+            judged.extracted[index] if judged else None,
+            judged.verdicts[index] if judged else None,
             None,
             _as_text(text),
             tokens,

@@ -83,6 +83,23 @@ def test_other_kinds_of_runs_and_mistakes(cli: Cli, run: str) -> None:
     assert "P?" in grpo and "C!" in grpo and "accuracy 1" in grpo
     both = cli("samples", "runs/gen", "--json").json["samples"]
     assert [(s["text"], s["finish_reason"]) for s in both] == [("a", "stop"), ("b", "length")]
+    assert cli("samples", "runs/gen", "--json").json["verdicts"] == {"not judged": 2}
+    judged = {"row": 0, "verdicts": ["right", "truncated"], "extracted": ["5", None], "rewards": []}
+    write_rows(cli.folder / "runs" / "gen" / "verdicts.jsonl", [judged])
+    (cut,) = cli("samples", "runs/gen", "--wrong", "--json").json["samples"]
+    assert (cut["index"], cut["verdict"]) == (1, "truncated")
+    assert "1 right, 1 truncated" in cli("samples", "runs/gen").out
+
+
+def test_all_answers_to_one_problem(cli: Cli, run: str) -> None:
+    """All of them, however many, and no logged completion of GRPO, whose problems have no number."""
+    rows = [answer(0, "right", index=n) for n in range(7)] + [answer(1, "wrong")]
+    write_rows(cli.folder / "runs" / "pipe" / "eval" / "samples" / "m-t.jsonl", rows)
+    cli.write("runs/pipe/eval/manifest.json", "{}")
+    asked = cli("samples", "pipe", "--row", 0, "--json").json
+    assert [s["index"] for s in asked["samples"]] == list(range(7))
+    assert len(cli("samples", "pipe", "--row", 0, "-n", 2, "--json").json["samples"]) == 2
+    assert "step 3" in cli("samples", "pipe", "--of", "completions").out
     assert "did you mean eval-1" in cli("samples", "eval-2", code=2).err
     assert "did you mean truncated" in cli("samples", run, "--verdict", "truncate", code=2).err
     assert "no samples of `gsm8k`" in cli("samples", run, "--of", "gsm8k", code=2).err
@@ -102,7 +119,7 @@ def test_the_last_model_comes_first_and_counts_add_up(cli: Cli, run: str) -> Non
     assert list(found["files"]) == ["samples/a-grpo-t.jsonl", "samples/sft-t.jsonl", "samples/base-t.jsonl"]
     assert found["total"] == found["matching"] == 6 == sum(found["verdicts"].values())
     grpo = cli("samples", "pipe", "--json").json
-    assert (grpo["total"], grpo["verdicts"]) == (1, {"not judged": 1})
+    assert (grpo["total"], grpo["verdicts"]) == (1, {"right": 1})
 
 
 def test_without_a_name_the_newest_run_is_taken_and_said(cli: Cli, run: str) -> None:

@@ -90,6 +90,20 @@ def test_always_zero_says_why() -> None:
     assert any("nothing to learn" in p for p in report.problems)
 
 
+def test_no_reason_is_made_up() -> None:
+    """A person's own reward that is always 0 has nothing to do with the answers; nor one where some are right."""
+    (own,) = get_reward_funcs([f"{__file__}:never"])
+    answers = [group("<answer>6</answer>", "<answer>7</answer>")]
+    report = check_rewards(ROWS[:1], [own], completions=answers)
+    assert report.rewards[0].always_zero and report.rewards[0].why == ""
+    wrong = check_rewards(ROWS[:1], [own], completions=[group("<answer>7</answer>")])
+    assert wrong.rewards[0].why == ""
+
+
+def never(completions: list[str], **kwargs: Any) -> list[float]:
+    return [0.0] * len(completions)
+
+
 def test_weights_decide_the_spread() -> None:
     rewards = get_reward_funcs(["accuracy", "format"])
     completions = [group("<think>a</think><answer>6</answer>", "6")]

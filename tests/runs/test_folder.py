@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,22 @@ def test_a_run_is_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     write_whole(run.model / "config.json", "{}")
     assert model_of("r1") == model_of(str(run.path)) == str(run.model)
     assert model_of("Qwen/Qwen2.5-0.5B") == "Qwen/Qwen2.5-0.5B"
+
+
+def test_a_pipeline_offers_its_sections_the_last_one_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENR1_RUNS_DIR", str(tmp_path))
+    for age, section in ((20, "sft"), (10, "grpo")):
+        run = make(tmp_path / "tiny" / section)
+        write_whole(run.model / "config.json", "{}")
+        os.utime(run.model, (age, 100 - age))
+    for name in ("tiny", str(tmp_path / "tiny")):
+        with pytest.raises(UsageError, match="a pipeline") as refused:
+            model_of(name)
+        offered = str(refused.value.fix).removeprefix("name one of them: ").split(", ")
+        assert offered == [str(tmp_path / "tiny" / "grpo"), str(tmp_path / "tiny" / "sft")]
+        assert model_of(offered[0]) == f"{offered[0]}/model"
 
 
 def test_a_manifest_of_a_newer_version_and_a_broken_one(tmp_path: Path) -> None:

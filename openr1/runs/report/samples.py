@@ -106,14 +106,16 @@ def _keep(group: list[dict[str, Any]], row: dict[str, Any]) -> None:
 
 
 def _picked(group: list[dict[str, Any]]) -> ByReward:
-    exchanges: dict[tuple[str, str], Exchange] = {}
+    exchanges = []
     for row in group:
         prompt, text = said(row.get("prompt")), said(row.get("completion"))
-        exchanges.setdefault((prompt, text), Exchange(_clip(prompt), (("", _rewarded(row, text)),)))
-    ordered = sorted(exchanges.values(), key=lambda e: e.answers[0][1].total, reverse=True)
-    chosen = {0, len(ordered) // 2, len(ordered) - 1}
+        exchanges.append((prompt, text, Exchange(_clip(prompt), (("", _rewarded(row, text)),))))
+    ordered = sorted(exchanges, key=lambda e: e[2].answers[0][1].total, reverse=True)
+    # The middle of all completions, not of the different ones: it shows what most of them are like.
+    chosen = [ordered[n] for n in (0, len(ordered) // 2, len(ordered) - 1)]
     step = number(group[0].get("step"))
-    return ByReward(step if step is not None else math.nan, tuple(ordered[n] for n in sorted(chosen)))
+    shown = {(prompt, text): exchange for prompt, text, exchange in chosen}
+    return ByReward(step if step is not None else math.nan, tuple(shown.values()))
 
 
 def _rewarded(row: dict[str, Any], text: str) -> Answer:
