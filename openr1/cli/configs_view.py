@@ -45,10 +45,10 @@ def _lines(entries: list[Entry]) -> Table:
     """Name, what it needs, and whether it fits here; sections are named where not all of them fit."""
     from rich.table import Table
 
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("recipe", no_wrap=True, style="bold")
+    table.add_column("needs", no_wrap=True)
+    table.add_column("here", overflow="fold")
     for entry in entries:
         table.add_row(entry.name, escape(translate(entry.header.needs_shortly)), _here(entry))
     return table

@@ -23,6 +23,7 @@ from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError, UsageErr
 from openr1.evaluation.protocol import conditions_of
 from openr1.evaluation.statistics import wilson, z_of
 from openr1.evaluation.tasks import LIGHTEVAL, TASKS, Task
+from openr1.extras import install
 from openr1.grading.extract import final_part
 from openr1.runs.child import Child
 from openr1.sampling.backend import Sampler
@@ -72,7 +73,7 @@ def lighteval() -> Iterator[Any]:
     try:
         metadata.version("lighteval")
     except metadata.PackageNotFoundError:
-        raise EnvironmentProblem("lighteval is not installed", fix='pip install "openr1[eval]"') from None
+        raise EnvironmentProblem("lighteval is not installed", fix=install("eval")) from None
     for name in BROKEN_MODULES:
         module = f"{PACKAGE}.{name}"
         sys.modules.setdefault(module, types.ModuleType(module))

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ComponentFailed, EnvironmentProblem
+from ..extras import install
 from .verdict import Verdict
 
 START_S = 120.0
@@ -196,7 +197,7 @@ class WorkerPool:
     def _message(self, worker: _Worker, message: dict[str, object]) -> list[tuple[int, Judged]]:
         if "failed" in message:
             raise EnvironmentProblem(
-                f"math-verify cannot be imported: {message['failed']}", fix="pip install 'openr1[train]'"
+                f"math-verify cannot be imported: {message['failed']}", fix=install("train")
             )
         if "ready" in message:
             worker.ready, self._failed_starts = True, 0

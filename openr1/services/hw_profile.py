@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openr1.errors import ComponentFailed, EnvironmentProblem, OpenR1Error, RecipeError, UsageError
+from openr1.extras import install
 from openr1.hardware import Machine, detect, forced_profile, simulate
 from openr1.hardware.doctor import Check, Intent, check
 from openr1.hardware.facts import to_plain
@@ -189,7 +190,7 @@ def verify(families: Sequence[str] = ()) -> dict[str, Any]:
             raise EnvironmentProblem(
                 f"--verify runs the real model code, and {module} is not installed",
                 where="hw-profile --verify",
-                fix="pip install 'openr1[train]'",
+                fix=install("train"),
             )
     command = [sys.executable, "-m", "openr1.planning.verify", *families]
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from openr1.config.catalogue import TRAINING_STAGES
 from openr1.errors import EnvironmentProblem, Interrupted, OpenR1Error, OutOfMemory, UsageError
+from openr1.extras import install
 from openr1.launch.supervise import AGAIN
 from openr1.runs import manifest, resolved_file
 from openr1.runs.files import write_json
@@ -218,7 +219,7 @@ def _how_to_install(missing: list[str], stage: str) -> str:
             "pip install flash-attn --no-build-isolation"
         )
     extras = ["train" if stage in TRAINING_STAGES else stage] if set(missing) != {"vllm"} else []
-    return f'pip install "openr1[{",".join([*extras, *(["vllm"] if "vllm" in missing else [])])}]"'
+    return install(*extras, *(["vllm"] if "vllm" in missing else []))
 
 
 def _begin(prepared: Prepared, attempt: Path) -> None:

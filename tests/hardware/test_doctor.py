@@ -13,6 +13,7 @@ if sys.version_info >= (3, 11):
 else:
     tomllib = pytest.importorskip("tomli")
 
+from openr1.extras import install
 from openr1.hardware import Finding, Machine, simulate
 from openr1.hardware.doctor import SUPPORTED, Check, Intent, check, torchvision_for, unwritable, version_key
 
@@ -57,7 +58,7 @@ def test_versions_that_clash(packages: dict[str, str], fix: str) -> None:
 
 def test_no_torch() -> None:
     found = the("versions", checks(machine(packages={})))
-    assert found.state == "fail" and "openr1[train]" in str(found.fix)
+    assert found.state == "fail" and found.fix == install("train")
 
 
 def test_cpu_builds_beside_a_gpu() -> None:

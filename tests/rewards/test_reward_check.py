@@ -91,7 +91,7 @@ def test_always_zero_says_why() -> None:
 
 
 def test_no_reason_is_made_up() -> None:
-    """A person's own reward that is always 0 has nothing to do with the answers; nor one where some are right."""
+    """A person's own reward that is always 0 need not have anything to do with the answers."""
     (own,) = get_reward_funcs([f"{__file__}:never"])
     answers = [group("<answer>6</answer>", "<answer>7</answer>")]
     report = check_rewards(ROWS[:1], [own], completions=answers)
