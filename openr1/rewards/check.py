@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import OpenR1Error, RecipeError
 from ..grading import Graded, Grader, Item, Verdict, shared_grader
 from .messages import text_of
-from .registry import GOLD, REGISTRY, Reward
+from .registry import GOLD, REGISTRY, Reward, place_of
 
 TAGS = ("<think>", "</think>", "<answer>", "</answer>", "\\boxed")
 
@@ -174,6 +174,7 @@ def probe_rewards(rewards: Sequence[Reward], rows: Sequence[Mapping[str, Any]]) 
         except Exception as problem:
             raise RecipeError(
                 f"reward {reward.name} raised {type(problem).__name__}: {problem}",
+                where=place_of(reward.func),
                 fix="it is called with completions, and with the dataset's columns as keyword lists",
             ) from problem
 

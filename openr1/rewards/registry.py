@@ -90,6 +90,7 @@ REGISTRY: dict[str, RewardSpec] = {
     "code_format": RewardSpec(form.code_format_reward, (), {"code_language": "code_language"}),
 }
 
+PER_COMPLETION = "return a list with one number, or None, for each of the completions"
 # The run tells every reward that wants to know; recipes do not set these.
 SHARED = ("think_prefilled", "max_completion_length")
 # Keyword parameters of built-in rewards that are the dataset's columns, or for code that calls them.
@@ -152,15 +153,33 @@ class Reward:
         """Score a batch.
 
         Raises:
-            RecipeError: the function returned another number of values than there are completions.
+            RecipeError: the function returned another number of values than there are completions, or what
+                is no number.
         """
         for name in self._reserved & arguments.keys():
             del arguments[name]
         values = self.func(completions=completions, **(arguments | self.params))
         if not isinstance(values, Sequence) or len(values) != len(completions):
             got = f"{len(values)} values" if isinstance(values, Sequence) else type(values).__name__
-            raise RecipeError(f"reward {self.name} returned {got} for {len(completions)} completions")
-        return [None if v is None else float(v) for v in values]
+            raise RecipeError(
+                f"reward {self.name} returned {got} for {len(completions)} completions",
+                where=place_of(self.func),
+                fix=PER_COMPLETION,
+            )
+        try:
+            return [None if v is None else float(v) for v in values]
+        except (TypeError, ValueError) as error:
+            raise RecipeError(
+                f"reward {self.name} returned what is no number: {error}",
+                where=place_of(self.func),
+                fix=PER_COMPLETION,
+            ) from error
+
+
+def place_of(func: RewardFunc) -> str | None:
+    """File and line of a function; None for one that is not written in Python."""
+    code = getattr(inspect.unwrap(func), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else None
 
 
 def parameters(func: RewardFunc) -> set[str]:
@@ -320,6 +339,9 @@ def _build(name: str, own: dict[str, Any], shared: Mapping[str, Any]) -> Reward:
 
 def _unknown_reward(name: str) -> RecipeError:
     error = _unknown("reward", name, list(REGISTRY))
+    listed = [part.strip() for part in name.split(",")]
+    if len(listed) > 1 and all(part in REGISTRY for part in listed):
+        error.fix = f"several go as a list: '[{', '.join(listed)}]'"
     if name.endswith(".py") or "/" in name:
         return RecipeError(f"reward {name!r} names a file but no function", fix=f"{name}:FUNCTION")
     return error

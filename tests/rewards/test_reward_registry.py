@@ -13,6 +13,7 @@ import pytest
 from openr1 import rewards as ours
 from openr1.errors import RecipeError
 from openr1.rewards import check_reward_funcs, compat, get_reward_funcs, probe_rewards, reward_names
+from openr1.rewards.registry import Reward
 
 
 def test_every_name_builds_and_is_called_so() -> None:
@@ -24,6 +25,7 @@ def test_every_name_builds_and_is_called_so() -> None:
     ("names", "params", "what", "fix"),
     [
         (["acuracy"], {}, "unknown reward 'acuracy'", "accuracy"),
+        (["accuracy,format"], {}, "unknown reward 'accuracy,format'", "'[accuracy, format]'"),
         (["cf_code"], {"code_eval_scoring_mode": "best"}, "unknown scoring mode 'best'", "partial"),
         ([{"cf_code": {"extract": 1}}], {}, "unknown parameter", None),
         ([{"ioi_code": {"test_names": []}}], {}, "unknown parameter", None),
@@ -48,6 +50,17 @@ def test_refusals_name_the_way_out(names: Any, params: dict[str, Any], what: str
         get_reward_funcs(names, **params)
     assert what in str(problem.value)
     assert fix is None or fix in str(problem.value.fix)
+
+
+@pytest.mark.parametrize(("returns", "said"), [([1.0], "1 values for 2"), (["x", "y"], "no number")])
+def test_a_wrong_answer_of_a_persons_reward_names_its_place(returns: list[Any], said: str) -> None:
+    def mine(completions: list[str], **kwargs: Any) -> list[Any]:
+        return returns
+
+    with pytest.raises(RecipeError, match=said) as problem:
+        Reward("mine", mine, {}, plugin=True)(["a", "b"])
+    assert problem.value.where == f"{__file__}:{mine.__code__.co_firstlineno}"
+    assert "one number" in str(problem.value.fix)
 
 
 def test_parameters_beside_the_name_and_flat() -> None:
