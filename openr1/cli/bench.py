@@ -47,7 +47,9 @@ def command(
         typer.Option("--weights", metavar="NAME=PATH", help="Where a model's weights are; may be repeated."),
     ] = None,
     run: Annotated[bool, typer.Option("--run", help="Run what is missing, one after the other.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="List what --run would start.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", "--dry-run", help="List what --run would start; start nothing.")
+    ] = False,
     speed: Annotated[bool, typer.Option("--speed", help="Measure this machine's own speed.")] = False,
     model: Annotated[Text, typer.Option("--model", metavar="M", help="With --speed: whose shape.")] = None,
     gpus: Annotated[Number, typer.Option("--gpus", metavar="N", min=1, help="GPUs that sample.")] = None,
@@ -77,7 +79,7 @@ def command(
     if run and from_:
         raise UsageError("--from shows runs and --run makes them", fix="give one of them")
     chosen: dict[str, Any] = {"models": models, "benchmarks": benchmarks, "weights": weights or []}
-    if run:
+    if run and not list_:
         found = bench_view.run(printer, asked, chosen)
     else:
         from openr1.services.bench import bench

@@ -115,6 +115,12 @@ def _cost(printer: Printer, found: Bench) -> None:
         f"at most {to_run['most_tokens'] / 1e9:.2g} billion tokens, time here: {hours}"
     )
     printer.say("openr1 bench --list shows each; openr1 bench --run --models A --benchmarks B runs them")
+    _without_a_task(printer, found)
+
+
+def _without_a_task(printer: Printer, found: Bench) -> None:
+    for benchmark in found.without_a_task:
+        printer.hint(f"{benchmark}: published numbers only; openr1 has no task that would measure it")
 
 
 def _time(hours: float | None) -> str:
@@ -135,6 +141,7 @@ def show_jobs(printer: Printer, found: Bench) -> None:
         return
     if not listed:
         printer.say("nothing is missing")
+        _without_a_task(printer, found)
         return
     from rich.table import Table
 

@@ -101,6 +101,9 @@ def estimate(
     )
 
 
+VLLM_SHARE = 0.9  # of a card's memory, its default
+
+
 def expected_half_width(problems: int, answers: int) -> float:
     """Half of the 95 % interval at a score of one half: Wilson's for one answer, else z √((B + S/k)/n)."""
     if problems < 1:
@@ -131,17 +134,18 @@ def tokens_per_second(model: str, machine: Machine, engines: int, speeds: Speeds
 
 
 def too_large(model: str, machine: Machine, engines: int) -> str | None:
-    """Why the weights alone, in bf16, are more than the cards' memory; None where they are not."""
+    """Why the weights alone, as they are served, are more than vLLM takes of the cards; None otherwise."""
     shape = find_shape(model).value
     memory = machine.gpus[0].total_bytes.value if machine.gpus else None
-    if shape is None or not memory or 2 * shape.params <= engines * memory:
+    if shape is None or not memory or shape.served_bytes <= VLLM_SHARE * engines * memory:
         return None
-    return f"its weights ({2 * shape.params / 2**30:,.0f} GiB in bf16) do not fit here"
+    return f"its weights ({shape.served_bytes / 2**30:,.0f} GiB) do not fit here"
 
 
 def decoding_rate(shape: ModelShape, bandwidth: float, context: int = 4_000) -> float:
-    """Tokens per second of one card: each step reads the bf16 weights and the KV cache of all answers."""
-    read = 2 * shape.active_params + CARD_BATCH * context / 2 * shape.kv_bytes_per_token
+    """Tokens per second of one card: each step reads the active weights and the KV cache of all answers."""
+    weights = shape.served_bytes * shape.active_params / shape.params
+    read = weights + CARD_BATCH * context / 2 * shape.kv_bytes_per_token
     return TAIL * CARD_BATCH * bandwidth * DECODE_BANDWIDTH / read
 
 

@@ -141,8 +141,14 @@ def _layout(shape: ModelShape, machine: Machine, t: int, p: int, engines: int, a
     return Layout(t, p, engines, weights, other, kv, tokens, limit, needed)
 
 
-def refusal(shape: ModelShape, machine: Machine, gpus: int, asked: Asked) -> DoesNotFit:
-    """Why no layout fits, with everything of which each alone would do."""
+def refusal(
+    shape: ModelShape, machine: Machine, gpus: int, asked: Asked, *, several_nodes: bool = True
+) -> DoesNotFit:
+    """Why no layout fits, with everything of which each alone would do.
+
+    Args:
+        several_nodes: the command itself can span nodes; else a server over nodes is named.
+    """
     every = list(layouts(shape, machine, gpus, replace(asked, tensor_parallel=None, pipeline_parallel=None)))
     best = min(every, key=lambda layout: sum(_needs(shape, layout).values()))
     needs = _needs(shape, best)
@@ -153,7 +159,7 @@ def refusal(shape: ModelShape, machine: Machine, gpus: int, asked: Asked) -> Doe
         f"{shape.name} does not fit: {over} needs {sum(needs.values()) / GIB:.1f} GiB and "
         f"{capacity / GIB:.1f} GiB may be used ({parts}) for one completion of {best.needed_tokens:,} tokens",
         where=machine.profile.reason,
-        fix="; or ".join(_ways_out(shape, machine, gpus, asked))
+        fix="; or ".join(_ways_out(shape, machine, gpus, asked, several_nodes))
         or "more or larger cards, or a smaller model",
     )
 
@@ -203,7 +209,9 @@ def _memory(machine: Machine) -> int:
     return min(int(gpu.total_bytes.value or 0) for gpu in machine.gpus)
 
 
-def _ways_out(shape: ModelShape, machine: Machine, gpus: int, asked: Asked) -> Iterator[str]:
+def _ways_out(
+    shape: ModelShape, machine: Machine, gpus: int, asked: Asked, several_nodes: bool
+) -> Iterator[str]:
     free = replace(asked, tensor_parallel=None, pipeline_parallel=None)
     if free != asked and (found := best_layout(shape, machine, gpus, free)) is not None:
         yield f"leave tensor_parallel and pipeline_parallel to the plan ({found.words})"
@@ -211,7 +219,10 @@ def _ways_out(shape: ModelShape, machine: Machine, gpus: int, asked: Asked) -> I
     for more in range(nodes + 1, MOST_NODES + 1):
         wider = replace(machine, nodes=Finding(more, f"--nodes {more}"))
         if (found := best_layout(shape, wider, gpus, free)) is not None:
-            yield f"--nodes {more} ({found.words})"
+            if several_nodes:
+                yield f"--nodes {more} ({found.words})"
+            else:
+                yield f"--server URL of a vLLM that is served over {more} nodes ({found.words})"
             break
     for card in LARGER:
         other = simulate(f"{gpus}x{card}, {nodes} nodes")

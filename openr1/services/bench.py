@@ -112,6 +112,11 @@ class Bench:
         """What could be run here and has not been, in this way."""
         return [cell for cell in self.cells if cell.cost is not None]
 
+    @property
+    def without_a_task(self) -> list[str]:
+        """Benchmarks whose published numbers are here, and no task of openr1's that would measure them."""
+        return list(dict.fromkeys(cell.benchmark for cell in self.cells if cell.benchmark not in TASKS))
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "protocol": self.protocol,
@@ -176,8 +181,15 @@ def run_missing(
     """Run what is missing, one evaluation after the other; one that fails does not end the others.
 
     Raises:
+        UsageError: the machine is a simulated one.
         ComponentFailed: some failed; all others are done, and the same command continues.
     """
+    if asked.simulate:
+        raise UsageError(
+            f"{asked.simulate} is simulated: nothing can run on it",
+            where="--simulate",
+            fix="openr1 bench --list shows what it would take there; or leave --simulate out",
+        )
     before = bench(asked, models=models, benchmarks=benchmarks, weights=weights)
     failed = []
     for cell in before.missing:
@@ -372,7 +384,9 @@ def _only(rows: list[Published], field_name: str, wanted: str | None, *, exact: 
     have = sorted({str(getattr(row, field_name)) for row in rows})
     kept: set[str] = set()
     for word in (w.strip() for w in wanted.split(",") if w.strip()):
-        found = [n for n in have if (n.lower() == word.lower() if exact else word.lower() in n.lower())]
+        found = [n for n in have if n.lower() == word.lower()]  # a whole name is that one alone
+        if not (found or exact):
+            found = [n for n in have if word.lower() in n.lower()]
         if not found:
             near = nearest(word, have)
             raise UsageError(

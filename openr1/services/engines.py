@@ -242,7 +242,7 @@ def _layout(
         _check_heads(one, wide, count, resolved.where("parallel"))
     layout = serving.best_layout(shape, machine, count, asked)
     if layout is None:
-        raise serving.refusal(shape, machine, count, asked)
+        raise serving.refusal(shape, machine, count, asked, several_nodes=resolved.stage == "generate")
     if len(shapes) > 1:  # each brings its own context
         layout = replace(layout, max_length=asked.max_length)
     said = f"{resolved['parallel']} parallel, as asked: " if resolved["parallel"] else ""

@@ -251,7 +251,7 @@ def test_one_slurm_job_for_each_missing_score(cli: Cli, tmp_path_factory: pytest
 
 def test_what_no_job_can_be_made_of(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> None:
     env = tools(tmp_path_factory.mktemp("slurm"))
-    large = ("bench", "--run", "--slurm", "--models", "DeepSeek-R1", "--benchmarks", "math_500", "--json")
+    large = ("bench", "--run", "--slurm", "--models", "R1", "--benchmarks", "math_500", "--json")
     found = cli(*large, "--simulate", "RTX 3060", code=4, **env).json["jobs"]
     by_name = {job["name"].split("_")[3]: job for job in found}
     assert "do not fit here" in by_name["DeepSeek-R1"]["refused"]["what"]
@@ -277,3 +277,22 @@ def test_speed_is_measured_and_used_by_the_next_estimate(cli: Cli) -> None:
     ).json["plan"]["estimate"]
     assert "speed as measured here" in estimate["basis"]
     assert estimate["hours"] == pytest.approx(4000 / found["sampling"] / 3600, rel=0.2)
+
+
+def test_r1_itself_fits_where_it_is_served(cli: Cli) -> None:
+    """Eight H200 hold its FP8 weights, as `eval` and `generate` say; its whole name means it alone."""
+    words = ("bench", "--list", "--json", "--models", "deepseek-r1", "--simulate")
+    found = cli(*words, "8xH200").json
+    assert {job["model"] for job in found} == {"DeepSeek-R1"} and len(found) == 3
+    assert all(job["too_large"] is None and job["hours"] > 0 for job in found)
+    assert "do not fit here" in cli(*words, "8xH100").json[0]["too_large"]
+    cli("eval", "math_500", "--model", "deepseek-ai/DeepSeek-R1", "--simulate", "8xH200", "--dry-run")
+
+
+def test_what_bench_cannot_run_is_said(cli: Cli) -> None:
+    words = ("bench", "--models", "Qwen-7B", "--benchmarks")
+    assert "livecodebench: published numbers only" in cli(*words, "livecodebench", "--list").out
+    assert "livecodebench" not in cli(*words, "math_500").out
+    assert cli(*words, "math_500", "--run", "--dry-run").out == cli(*words, "math_500", "--list").out
+    refused = cli(*words, "math_500", "--run", "--simulate", "8xH100", code=2)
+    assert "is simulated" in refused.err and "openr1 bench --list" in refused.err

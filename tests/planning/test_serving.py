@@ -106,6 +106,9 @@ def test_the_refusal_names_what_would_do() -> None:
     fix = str(error.fix)
     assert fix.startswith("--nodes 2 (one engine, tensor parallel 8 × 2 stages over nodes")
     assert "8 × H200 in a node" in fix
+    one_node = refusal(R1, here, 8, ASKED, several_nodes=False)  # `openr1 eval` has no --nodes
+    assert str(one_node.fix).startswith("--server URL of a vLLM that is served over 2 nodes")
+    assert "--nodes" not in str(one_node.fix)
     assert "--model deepseek-ai/DeepSeek-R1-Distill-Llama-70B" in fix
     alone = refusal(R1, simulate("RTX 3060"), 1, ASKED)
     assert str(alone.fix) == "--model deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
