@@ -113,6 +113,8 @@ def test_sft(layout: str, tmp_path: Path) -> None:
     result = train(child)
     assert result["steps"] == 1
     assert f"columns of {path}: " in heard.notices
+    (shown,) = (event["samples"] for event in heard.events if event["event"] == "rows")
+    assert len(shown) == 3 and shown[0] == sample
     assert (child.run.model / "model.safetensors").exists()
     assert json.loads((child.run.path / "lengths.json").read_text())["rows"] == 4
 
@@ -259,6 +261,8 @@ def test_grpo(layout: str, tmp_path: Path) -> None:
     result = train(child)
     assert result["steps"] == 1
     assert mapping in heard.notices
+    (shown,) = (event["samples"] for event in heard.events if event["event"] == "rows")
+    assert len(shown) == 3 and shown[0]["text"].endswith("1+1<|assistant|>") and "2" in shown[0]["gold"]
     kept = rows_of(child.run.samples / "completions.jsonl")
     assert len(kept) == 2
     assert not kept[0]["held_out"]
@@ -286,6 +290,7 @@ def test_the_command_itself(stage: str, cli: Cli) -> None:
     if stage == "sft":
         assert "is now <think>…</think>" in said
         assert "lengths ≤64" in said
+        assert "row 2 <|system|>be brief<|user|>1+1<|assistant|><think>↵add↵</think>↵↵2<|end|>" in said
         assert "eval loss" in said
     else:
         assert "prompts have at most" in said
