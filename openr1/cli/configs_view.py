@@ -98,8 +98,9 @@ def show_explained(printer: Printer, found: Explained, recipe: str | None) -> No
         printer.say(f"  no section of {recipe} has this key")
     if not recipe:
         printer.hint("set by shipped recipes" if found.places else "set by no shipped recipe")
+        width = min(max((len(_yaml(place.value)) for place in found.places), default=0), 40)
         for place in found.places:
-            printer.text(f"  {_yaml(place.value)}   {place.where} ({place.section})")
+            printer.command(f"  {_yaml(place.value):<{width}}   {place.where} ({place.section})")
 
 
 def _meaning(printer: Printer, meaning: Meaning) -> None:

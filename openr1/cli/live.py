@@ -154,6 +154,20 @@ class Live:
     def _on_notice(self, event: dict[str, Any]) -> None:
         self.printer.note(event["text"])
 
+    def _on_rows(self, event: dict[str, Any]) -> None:
+        from openr1.cli.rows_view import one_line
+
+        if event["stage"] == "grpo":
+            self.printer.note(
+                "some prompts as the model will see them, ▌ gold answer (whole: --show-samples N)"
+            )
+        else:
+            self.printer.note(
+                "some rows as the model will see them; ⟦…⟧ is read and not learnt (whole: --show-samples N)"
+            )
+        for sample in event["samples"]:
+            self.console.print(one_line(sample, self.console.width), style="dim", soft_wrap=True)
+
     def _on_stopping(self, event: dict[str, Any]) -> None:
         if self.stage in ("generate", "eval"):
             self.printer.note("finishing what is in flight; Ctrl-C again stops at once")

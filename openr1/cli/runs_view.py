@@ -62,7 +62,8 @@ def _unfinished(printer: Printer, found: Sequence[Listed]) -> None:
             printer.command(f"  {harmless(listed.command or '')}")
     for listed in found:
         if listed.entry.problem:
-            printer.note(harmless(f"{listed.entry.name}: {translate(listed.entry.problem)}"))
+            fix = f"; {translate(listed.entry.fix)}" if listed.entry.fix else ""
+            printer.note(harmless(f"{listed.entry.name}: {translate(listed.entry.problem)}{fix}"))
 
 
 def _best(entry: Entry) -> str:
@@ -119,6 +120,8 @@ def show_one(printer: Printer, shown: Shown) -> None:
 def _run(printer: Printer, run: Entry) -> None:
     if run.problem:
         _line(printer, run.path.name, translate(run.problem))
+        if run.fix:
+            _line(printer, "", translate(run.fix))
         return
     attempts = run.manifest.get("attempts")
     count = len(attempts) if isinstance(attempts, list) else 0

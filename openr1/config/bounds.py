@@ -11,6 +11,7 @@ POSITIVE = (math.ulp(0.0), math.inf)
 FROM_ONE = (1, math.inf)
 FROM_ZERO = (0, math.inf)
 SHARE = (0, 1)
+SEED = (0, 2**32 - 1)  # numpy takes no other
 PORT = (1, 65535)
 
 # What transformers reports to (`transformers.integrations`), and its words for nothing and everything.
@@ -43,8 +44,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "save_steps": POSITIVE,
     "eval_steps": POSITIVE,
     "save_total_limit": FROM_ONE,
-    "seed": FROM_ZERO,
-    "data_seed": FROM_ZERO,
+    "seed": SEED,
+    "data_seed": SEED,
     "max_length": (2, math.inf),  # of one token nothing can be learnt
     "max_completion_length": FROM_ONE,
     "num_generations": (2, math.inf),
@@ -100,7 +101,7 @@ def out_of_bounds(key: str, value: object) -> str | None:
     if key not in BOUNDS or isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     low, high = BOUNDS[key]
-    return None if low <= value <= high else f"must be {bounds_in_words(key)}, not {value:g}"
+    return None if low <= value <= high else f"must be {bounds_in_words(key)}, not {_shown(value)}"
 
 
 def bounds_in_words(key: str) -> str:
@@ -109,4 +110,8 @@ def bounds_in_words(key: str) -> str:
         return ""
     low, high = BOUNDS[key]
     least = "above 0" if low == math.ulp(0.0) else f"{low:g} or more"
-    return least if high == math.inf else f"{least} and at most {high:g}"
+    return least if high == math.inf else f"{least} and at most {_shown(high)}"
+
+
+def _shown(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"

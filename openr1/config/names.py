@@ -14,8 +14,21 @@ RENAMED = {
     "model": "model_name_or_path",
     "lr": "learning_rate",
     "batch_size": "global_batch_size",
-    "gpus": "--gpus (a flag, not a recipe key)",
 }
+# What a command takes, and a recipe does not.
+FLAGS = {
+    "gpus",
+    "nodes",
+    "section",
+    "profile",
+    "simulate",
+    "fresh",
+    "fit",
+    "force",
+    "rehearse",
+    "max_gpu_temp",
+}
+FLAGS |= {"dry_run", "show_samples", "check_rewards", "accelerate_config", "slurm", "json", "quiet", "debug"}
 
 
 def keys_of(stage: str) -> set[str]:
@@ -44,10 +57,14 @@ def explain_unknown(key: str, stage: str | None) -> str:
     if elsewhere:
         return f"`{key}` belongs to {' and '.join(elsewhere)} sections; move it there"
     if key in RENAMED:
-        new = RENAMED[key]
-        return f"it is called {new if new.startswith('--') else f'`{new}`'} now"
+        return f"it is called `{RENAMED[key]}` now"
+    if key in FLAGS:
+        return f"`--{key.replace('_', '-')}` is given with the command, not in a recipe"
     if key in GONE:
         new_key = next((rule.to for rule in GONE[key] if rule.to), None)
+        stages = [s for s in STAGES if new_key in keys_of(s)]
+        if new_key and stage and stage not in stages:
+            return f"it is called `{new_key}` now, and belongs to {' and '.join(stages)} sections"
         return f"it is called `{new_key}` now" if new_key else f"remove it: {GONE[key][-1].says}"
     near = nearest(key, known)
     if near:

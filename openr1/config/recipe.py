@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from openr1.config.catalogue import TRAINING_STAGES
+from openr1.config.checked import checked, mend
 from openr1.config.legacy import Translation, generate_command, translate
 from openr1.config.legacy.rules import GONE
-from openr1.config.names import all_keys, explain_unknown, keys_of
+from openr1.config.names import all_keys, explain_unknown, keys_of, nearest
 from openr1.config.schema import STAGES
 from openr1.config.yaml_file import Loaded, load, plain
 from openr1.errors import RecipeError, RecipeErrors, UsageError
@@ -91,8 +92,6 @@ def find(name: str) -> Path:
         return by_name if not path.exists() and by_name and path.parent.name in ("configs", "") else path
     if name in shipped():
         return shipped()[name]
-    from openr1.config.names import nearest
-
     near = nearest(name, shipped())
     raise RecipeError(
         f"no recipe `{name}`: neither a file nor a shipped name",
@@ -123,18 +122,35 @@ def parse(path: Path, command: str) -> Recipe:
                 RecipeError(
                     f"`{key}:` opens a section, which is a map",
                     where=f"{path}:{loaded.line}",
-                    fix="indent its keys",
+                    fix=f"indent its keys; a section without any is `{key}: {{}}`",
                 )
             )
+        elif _no_stage(key, loaded.value):
+            problems.append(_which_stage(path, key, loaded))
         else:
             shared[key] = loaded
     if not sections and not problems:
         sections, shared = [_flat(path, shared, command)], {}
     _check_keys(path, shared, sections, problems)
     if problems:
+        problems += _wrong_values(path, shared, sections)
         problems.sort(key=lambda p: int((p.where or ":0").rsplit(":", 1)[-1]))
         raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
     return Recipe(path.stem, path, shared, tuple(sections))
+
+
+def _no_stage(key: str, value: object) -> bool:
+    """Whether a map is meant as a section, and nothing says of which stage."""
+    return isinstance(value, dict) and key not in all_keys() and any(k in all_keys() for k in value)
+
+
+def _which_stage(path: Path, name: str, loaded: Loaded) -> RecipeError:
+    near = nearest(name, STAGES)
+    return RecipeError(
+        f"`{name}:` looks like a section, and nothing says of which stage",
+        where=f"{path}:{loaded.line}",
+        fix=f"did you mean `{near}:`?" if near else f"add `stage: {_stage_of(loaded.value)}` to its keys",
+    )
 
 
 def flat_stage(path: Path) -> str | None:
@@ -159,12 +175,15 @@ def _section(path: Path, name: str, loaded: Loaded, problems: list[RecipeError])
     values: dict[str, Loaded] = loaded.value
     stage = values["stage"].value if "stage" in values else name
     if stage not in STAGES:
+        near = nearest(str(stage), STAGES) or _stage_of(values)
         problems.append(
             RecipeError(
-                f"`stage: {stage}` is none of {', '.join(STAGES)}", where=f"{path}:{values['stage'].line}"
+                f"`stage: {stage}` is none of {', '.join(STAGES)}",
+                where=f"{path}:{values['stage'].line}",
+                fix=f"did you mean `stage: {near}`?",
             )
         )
-        stage = name if name in STAGES else "sft"
+        stage = name if name in STAGES else near
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         problems.append(
             RecipeError(
@@ -178,7 +197,14 @@ def _section(path: Path, name: str, loaded: Loaded, problems: list[RecipeError])
 
 def _flat(path: Path, values: dict[str, Loaded], command: str) -> Section:
     """A file without sections belongs to one stage: the command's, unless another knows more of its keys."""
-    stage = _stage_of(values)
+    said = values["stage"].value if "stage" in values else None
+    if said is not None and said not in STAGES:
+        raise RecipeError(
+            f"`stage: {said}` is none of {', '.join(STAGES)}",
+            where=f"{path}:{values['stage'].line}",
+            fix=f"did you mean `stage: {nearest(str(said), STAGES) or _stage_of(values)}`?",
+        )
+    stage = said or _stage_of(values)
     if command == "pipeline":
         raise RecipeError(
             f"a pipeline needs sections (sft:, grpo:, eval:); this file is a flat one of {stage}",
@@ -186,6 +212,8 @@ def _flat(path: Path, values: dict[str, Loaded], command: str) -> Section:
             fix=f"openr1 {stage} {path}   or give it sections: openr1 configs migrate {path}",
         )
     telling = [key for key in values if key in _known(stage) - _known(command)]
+    if said not in (None, command):
+        _refuse_kind(path, values, command, stage, ["stage"])
     if len(telling) > sum(key in _known(command) - _known(stage) for key in values):
         _refuse_kind(path, values, command, stage, telling)
     old = translate(values, command, keys_of(command)) if command in TRAINING_STAGES else None
@@ -208,6 +236,20 @@ def _refuse_kind(
         if filters:
             what, fix = "this is a flat file that filters a dataset by pass rate", filters
     raise RecipeError(what, where=f"{path}:{values[telling[0]].line}", fix=fix)
+
+
+def _wrong_values(path: Path, shared: dict[str, Loaded], sections: list[Section]) -> list[RecipeError]:
+    """What is wrong with the values beside keys that do not exist: one look at the file mends all."""
+    found: dict[int, RecipeError] = {}
+    for section in sections:
+        known = keys_of(section.stage)
+        asked = {
+            key: value for key, value in {**shared, **section.values}.items() if key in known - {"stage"}
+        }
+        for key, reason in checked(section.stage, asked)[1].items():
+            where, fix = f"{path}:{asked[key].line}", mend(section.stage, key, asked[key])
+            found[asked[key].line] = RecipeError(f"`{key}` {reason}", where=where, fix=fix)
+    return list(found.values())
 
 
 def _check_keys(

@@ -14,15 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from openr1.config.bounds import out_of_bounds
-from openr1.config.catalogue import fields_of
-from openr1.config.defaults import OURS
+from openr1.config.checked import checked, defaults_of, mend
 from openr1.config.names import explain_unknown, keys_of, nearest
 from openr1.config.origins import Origin, Setting
 from openr1.config.recipe import Recipe, Section
-from openr1.config.schema import check_own, own_defaults, own_fields, own_texts
-from openr1.config.values import contradictions, unusable
-from openr1.config.yaml_file import Loaded, plain
+from openr1.config.yaml_file import Loaded
 from openr1.errors import RecipeError, RecipeErrors
 
 # Where a run is written, shown and sent does not change what is learnt: it is not part of its name.
@@ -41,7 +37,6 @@ NOT_HASHED |= {"tensor_parallel", "pipeline_parallel", "executor"}
 NOT_HASHED |= {"server_patience", "max_failed"}
 NOT_HASHED |= {"eval_tasks_steps"}
 NOT_HASHED |= {"from_run"}  # its hash is among the parents
-SECRET = {"hub_token"}
 RESERVED_ENV = {"OPENR1_LANG", "OPENR1_DEBUG", "OPENR1_RUNS_DIR", "OPENR1_EVENTS_FD", "OPENR1_CACHE"}
 RESERVED_ENV |= {"OPENR1_REPORT", "OPENR1_NODE", "OPENR1_PARENT_PID", "OPENR1_ENGINE_FD"}
 RESERVED_ENV |= {"OPENR1_CAPACITY_BYTES"}
@@ -121,37 +116,15 @@ def resolve(
         RecipeErrors: every value of the wrong type or out of bounds and every unknown override, at once.
     """
     asked, notices, problems = _collect(recipe, section, overrides or {}, environ or os.environ)
-    typed, wrong = _typed(section.stage, asked)
+    typed, wrong = checked(section.stage, {key: loaded for key, (loaded, _) in asked.items()})
     for key, reason in wrong.items():
-        fix = _mend(section.stage, key)
+        fix = mend(section.stage, key, asked[key][0])
         problems.append(RecipeError(f"`{key}` {reason}", where=asked[key][1].detail, fix=fix))
     if problems:
         raise problems[0] if len(problems) == 1 else RecipeErrors(problems)
     settings = defaults_of(section.stage)
     settings.update({key: Setting(value, asked[key][1]) for key, value in typed.items()})
     return Resolved(recipe.name, section.name, section.stage, settings, tuple(notices))
-
-
-def _mend(stage: str, key: str) -> str:
-    """What to write instead of a wrong value: the default as an example, and where more is said."""
-    if key in SECRET:
-        return "leave it out: hf auth login, or export HF_TOKEN"
-    default = defaults_of(stage)[key].value
-    if default is None or default == "" or default == []:
-        return f"openr1 configs explain {key}"
-    text = json.dumps(default, ensure_ascii=False) if isinstance(default, (list, dict, bool)) else default
-    return f"for example `{key}: {text}`, the default; more: openr1 configs explain {key}"
-
-
-def defaults_of(stage: str) -> dict[str, Setting]:
-    """Every key of a stage at its default: openr1's own fields, TRL's, and what openr1 sets otherwise."""
-    settings = {k: Setting(v, Origin("default", "openr1")) for k, v in own_defaults(stage).items()}
-    for name, known in fields_of(stage).items():
-        if name not in settings:  # `reward_funcs` is TRL's name and our list
-            settings[name] = Setting(known.default, Origin("default", "TRL"))
-    for key, (value, why) in OURS[stage].items():
-        settings[key] = Setting(value, Origin("default", f"openr1: {why}"))
-    return settings
 
 
 _Asked = dict[str, tuple[Loaded, Origin]]
@@ -195,35 +168,6 @@ def _collect(
                 )
             )
     return asked, notices, problems
-
-
-def _typed(stage: str, asked: _Asked) -> tuple[dict[str, Any], dict[str, str]]:
-    """The asked values in their types, and what is wrong with the others, in words."""
-    upstream, ours = fields_of(stage), own_fields(stage)
-    typed: dict[str, Any] = {}
-    wrong: dict[str, str] = {}
-    own_values = {}
-    for key, (loaded, _) in asked.items():
-        value = plain(loaded)
-        if key in SECRET and value:
-            wrong[key] = "is a secret, and values are written to the run's files: hf auth login, or HF_TOKEN"
-            continue
-        if key in ours:
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            own_values[key] = loaded.raw if number and loaded.raw and key in own_texts(stage) else value
-            continue
-        try:
-            typed[key] = upstream[key].check(value, loaded.raw)
-        except ValueError as error:
-            wrong[key] = str(error)
-            continue
-        reason = out_of_bounds(key, typed[key]) or unusable(key, typed[key])
-        if reason:
-            wrong[key] = reason
-    if not set(wrong) & {"lr_scheduler_kwargs", "lr_scheduler_type"}:
-        wrong |= contradictions(typed)
-    good, bad = check_own(stage, own_values)
-    return typed | good, wrong | bad
 
 
 def as_dict(resolved: Resolved) -> dict[str, Any]:

@@ -197,7 +197,7 @@ class SamplingFields(_Fields):
     """Seconds one completion of a server may take before it is asked again."""
     limit: int | None = Field(None, ge=1)
     """Use the first so many problems only."""
-    seed: int = Field(42, ge=0)
+    seed: int = Field(42, ge=0, le=2**32 - 1)
     """Seed of the sampling; every sample's own seed derives from it."""
     system_prompt: str | None = None
     """Text of a system message put before every problem."""

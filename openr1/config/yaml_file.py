@@ -77,11 +77,7 @@ def load(path: Path) -> dict[str, Loaded]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise RecipeError(
-            f"not valid YAML: {error.problem or error.context}",
-            where=f"{path}:{line}",
-            fix="check the indentation and the quotes around that line",
-        ) from None
+        raise _no_yaml(error.problem or error.context or "", f"{path}:{line}") from None
     except yaml.YAMLError as error:
         raise RecipeError(f"not valid YAML: {str(error).splitlines()[0]}", where=str(path)) from None
     except RecursionError:
@@ -103,6 +99,23 @@ def load(path: Path) -> dict[str, Loaded]:
         return _Builder(str(path)).top(node)
     except RecursionError:
         raise RecipeError(TOO_DEEP, where=str(path), fix="a recipe is two levels deep") from None
+
+
+def _no_yaml(problem: str, where: str) -> RecipeError:
+    """The parser's words; the two mistakes that it has no good words for in ours."""
+    if r"\t" in problem:
+        return RecipeError(
+            "not valid YAML: a tab stands where the indentation is", where=where, fix="indent with spaces"
+        )
+    if "another document" in problem:
+        return RecipeError(
+            "a second YAML document begins here, and a recipe is one",
+            where=where,
+            fix="remove the `---`, or put what follows into a file of its own",
+        )
+    return RecipeError(
+        f"not valid YAML: {problem}", where=where, fix="check the indentation and the quotes around that line"
+    )
 
 
 def read_text(path: Path) -> str:
@@ -165,7 +178,11 @@ class _Builder:
         for key, _ in node.value:
             line = key.start_mark.line + 1
             if not isinstance(key, yaml.ScalarNode):
-                raise RecipeError("a key must be a plain word", where=f"{self.name}:{line}")
+                raise RecipeError(
+                    "a key must be a plain word",
+                    where=f"{self.name}:{line}",
+                    fix="write it as `key: value`; a list or a map is no key",
+                )
             if key.value == "<<":
                 raise RecipeError(
                     "merge keys (<<) are not part of YAML 1.2",
@@ -183,7 +200,11 @@ class _Builder:
 
     def build(self, node: yaml.Node) -> Any:
         if id(node) in self.open:
-            raise RecipeError("an anchor holds itself", where=f"{self.name}:{node.start_mark.line + 1}")
+            raise RecipeError(
+                "an anchor holds itself",
+                where=f"{self.name}:{node.start_mark.line + 1}",
+                fix="write the value out",
+            )
         if id(node) not in self.built:
             self.open.add(id(node))
             self.built[id(node)] = self._build(node)

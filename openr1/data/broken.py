@@ -9,13 +9,15 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from openr1.errors import RecipeError
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
 """Longest line that is read. The longest trace of a public dataset is below 1 MB."""
 BLOCK = 1 << 20
+NO_TEXT = "this row is not text (JSON Lines is UTF-8)"
+SAVE_AS = "save the file as UTF-8, or is this another kind of file?"
 LINES = (".jsonl", ".csv")
 """Suffixes of files that are read line by line."""
 
@@ -37,6 +39,9 @@ def check_file(file: Path, *, max_line: int = MAX_LINE_BYTES) -> None:
                 where=f"{file}:{long}",
                 fix="is a line break missing? One row is one line",
             )
+    line = undecodable_line(file) if file.suffix == ".jsonl" else None
+    if line:
+        raise RecipeError(NO_TEXT, where=f"{file}:{line}", fix=SAVE_AS)
     found = broken_row(file, rows=1) if file.suffix == ".jsonl" else broken_row(file)
     if found:
         raise found
@@ -60,6 +65,29 @@ def long_line(file: Path, limit: int) -> int | None:
             if length > limit:
                 return number
     return None
+
+
+def undecodable_line(file: Path) -> int | None:
+    """The number of the first line that is not UTF-8, from 1. Its lines are no longer than may be read."""
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return None
+
+
+class Twice(ValueError):
+    """A key that stands twice in an object."""
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise Twice(next(name for name in found if names.count(name) > 1))
+    return found
 
 
 def broken_row(file: Path, rows: int | None = None) -> RecipeError | None:
@@ -101,10 +129,12 @@ def _broken_json(file: Path, lines: BinaryIO, rows: int | None) -> RecipeError |
             continue
         where = f"{file}:{number}"
         try:
-            row = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+            row = json.loads(line.removeprefix(b"\xef\xbb\xbf"), object_pairs_hook=_no_key_twice)
         except UnicodeDecodeError:
+            return RecipeError(NO_TEXT, where=where, fix=SAVE_AS)
+        except Twice as error:
             return RecipeError(
-                "this row is not text (JSON Lines is UTF-8)", where=where, fix="is this another kind of file?"
+                f"the key `{error}` stands twice in this row", where=where, fix="keep one of the two"
             )
         except (ValueError, RecursionError) as error:
             return RecipeError(f"this row is not JSON: {error}", where=where, fix="mend or remove the row")
@@ -132,6 +162,12 @@ def _broken_csv(file: Path) -> RecipeError | None:
                     continue
                 if header is None:
                     header = row
+                    if len(row) == 1 and (other := next((c for c in ";\t|" if c in row[0]), None)):
+                        return RecipeError(
+                            f"the columns are parted by {other!r}, not by commas",
+                            where=f"{file}:{begun_here}",
+                            fix="save the file with commas between the columns",
+                        )
                     if repeated := next((name for name in row if row.count(name) > 1), None):
                         return RecipeError(
                             f"two columns are called `{repeated}`",

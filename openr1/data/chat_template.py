@@ -127,7 +127,8 @@ def check_for_sft(
         _need_template(tokenizer)
         notices += _round_trip(tokenizer, some)
         eos = _end(tokenizer, some[0], eos_token, notices)
-        opened = opens_think(tokenizer, [m for m in some[0] if m["role"] != "assistant"])
+        asked = [m for m in some[0] if m["role"] != "assistant"]
+        opened = bool(asked) and opens_think(tokenizer, asked)
         if opened:
             notices.append(
                 "the chat template's generation prompt opens <think> by itself; rewards and grading know"

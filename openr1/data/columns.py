@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from openr1.data.literals import structure_in
 from openr1.data.messages import as_conversation, is_conversation, with_system
 from openr1.errors import RecipeError
 
@@ -16,6 +17,7 @@ SOLUTION_NAMES = (
     "expected_answer",
     "final_answer",
     "reward_model.ground_truth",
+    "verification_info.ground_truth",
 )
 SYSTEM_NAMES = ("system", "system_prompt")
 
@@ -45,11 +47,15 @@ def find_column(columns: Sequence[str], names: Sequence[str], asked: str | None,
 
 
 def value_at(row: Mapping[str, Any], name: str) -> Any:
-    """A column, or a field inside one: `reward_model.ground_truth`; None where it is not there."""
+    """A column, or a field inside one: `reward_model.ground_truth`; None where it is not there.
+
+    What holds the field may be text that spells it (`{"ground_truth": "2"}`).
+    """
     if name in row:
         return row[name]
     value: Any = row
     for part in name.split("."):
+        value = structure_in(value) if isinstance(value, str) else value
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
@@ -60,7 +66,7 @@ def as_messages(value: Any, system: str | None) -> list[dict[str, str]]:
     Raises:
         RecipeError: it is neither text nor messages.
     """
-    value = number_as_text(value)
+    value = spelt_out(number_as_text(value))
     if isinstance(value, str):
         return with_system([{"role": "user", "content": value}], system)
     if not is_conversation(value):
@@ -70,6 +76,14 @@ def as_messages(value: Any, system: str | None) -> list[dict[str, str]]:
             fix="mend or remove the row, or name another column",
         )
     return with_system(as_conversation(value), system)
+
+
+def spelt_out(value: Any) -> Any:
+    """The conversation that a text spells, as in a CSV; every other value as it is."""
+    if not isinstance(value, str) or not ("role" in value or "from" in value):
+        return value
+    found = structure_in(value)
+    return found if is_conversation(found) else value
 
 
 def number_as_text(value: Any) -> Any:

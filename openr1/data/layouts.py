@@ -15,6 +15,7 @@ from openr1.data.columns import (
     find_column,
     gold_text,
     number_as_text,
+    spelt_out,
     value_at,
 )
 from openr1.data.dialects import REASONING_NAMES, Style, system_to_style, to_style
@@ -71,7 +72,10 @@ def grpo_layout(columns: Sequence[str], wanted: Wanted, needs_gold: bool = True)
     Raises:
         RecipeError: when there is no prompt or no gold column.
     """
-    prompt = find_column(columns, PROMPT_NAMES, wanted.prompt_column, "prompt", "dataset_prompt_column")
+    talk = None if any(c in columns for c in PROMPT_NAMES) else _conversation_column(columns, Wanted())
+    asked = wanted.prompt_column or talk
+    prompt = find_column(columns, PROMPT_NAMES, asked, "prompt", "dataset_prompt_column")
+    whole = prompt in CONVERSATION_NAMES  # the answer at its end is what the model is to find itself
     gold: str | None = None
     if needs_gold or wanted.solution_column or set(columns) & set(SOLUTION_NAMES):
         key = "dataset_solution_column"
@@ -80,15 +84,39 @@ def grpo_layout(columns: Sequence[str], wanted: Wanted, needs_gold: bool = True)
 
     def row_of(row: Row) -> Row:
         own = row[system] if system else None
-        made: Row = {"prompt": as_messages(value_at(row, prompt), own or wanted.system_prompt)}
+        asked = as_messages(value_at(row, prompt), own or wanted.system_prompt)
+        made: Row = {"prompt": _without_answer(asked) if whole else asked}
         if gold:
-            made["solution"] = gold_text(value_at(row, gold))
+            found = value_at(row, gold)
+            made["solution"] = gold_text(_one_gold(found) if needs_gold else found)
         return made
 
-    words = f"{prompt} → prompt, {f'{gold} → solution' if gold else 'no gold answer'}"
+    words = f"{prompt} without its last answer → prompt" if whole else f"{prompt} → prompt"
+    words += f", {gold} → solution" if gold else ", no gold answer"
     words += f", {system} → system message" if system else ""
     sources = tuple(c.partition(".")[0] for c in (prompt, gold, system) if c)
     return Layout(row_of, words, sources)
+
+
+def _without_answer(messages: list[Message]) -> list[Message]:
+    """A conversation up to its last question."""
+    while messages and messages[-1]["role"] == "assistant":
+        messages = messages[:-1]
+    if not any(m["role"] == "user" for m in messages):
+        raise RecipeError("the conversation asks nothing", fix="mend or remove the row")
+    return messages
+
+
+def _one_gold(value: Any) -> Any:
+    """A gold answer that can be graded; of a list its only item."""
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        return value[0]
+    if isinstance(value, (list, tuple, dict)):
+        raise RecipeError(
+            f"a gold answer must be one text or number; here is {repr(value)[:60]}",
+            fix="mend the row, or set dataset_solution_column (a field inside a column is COLUMN.FIELD)",
+        )
+    return value
 
 
 def sft_layout(columns: Sequence[str], wanted: Wanted) -> Layout:
@@ -143,7 +171,7 @@ def _conversation(columns: Sequence[str], source: str, wanted: Wanted) -> Layout
 
     def row_of(row: Row) -> Row:
         own = row[system] if system else None
-        messages = with_system(as_conversation(row[source]), own, wanted.system_prompt)
+        messages = with_system(as_conversation(spelt_out(row[source])), own, wanted.system_prompt)
         if not any(m["role"] == "assistant" for m in messages):
             raise RecipeError("the conversation has no turn of the assistant", fix="mend or remove the row")
         styled, found = _styled(messages, wanted.style)
@@ -187,7 +215,7 @@ def _pairs(columns: Sequence[str], wanted: Wanted) -> Layout:
 
 def _answer(row: Row, column: str) -> list[Message]:
     """The completion as messages; of several generations the first right one, else the first whole one."""
-    value = number_as_text(value_at(row, column))
+    value = spelt_out(number_as_text(value_at(row, column)))
     if isinstance(value, (list, tuple)) and value and all(isinstance(v, str) for v in value):
         value = value[_best(row, len(value))]
     if isinstance(value, str):

@@ -10,10 +10,12 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from openr1.data import tiny_task
-from openr1.data.columns import Row
+from openr1.data.columns import SOLUTION_NAMES, Row
 from openr1.data.dialects import explain
 from openr1.data.layouts import REASONING, Wanted, grpo_layout, sft_layout
+from openr1.data.literals import structure_in
 from openr1.data.mixture import Mixture, Part, mixture_of, rows_taken
+from openr1.data.show import shown_rows
 from openr1.data.sources import FORMATS, rows_of
 from openr1.errors import RecipeError
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 BUILTIN_ROWS = 20_000
 BUILTIN_EVAL_ROWS = 200
+LOOKED_INTO = 64  # rows that are read to learn which fields a column of text holds
 # `messages` and `completion` would change what TRL does; the others are what it calls its own arguments.
 NOT_FOR_REWARDS = ("messages", "completion", "images", "image", "prompts", "completions", "completion_ids")
 
@@ -179,7 +182,10 @@ def _test_rows(values: dict[str, Any]) -> Dataset:
     except RecipeError as error:
         if "split" in error.what:
             error.what = f"the section evaluates while it trains, and {error.what}"
-            error.fix = f"eval_split_size: 100 holds training rows out ({error.fix}); or eval_strategy: no"
+            error.fix = "eval_split_size: 100 holds training rows out; dataset_test_split names a split" + (
+                f" ({error.fix})" if str(error.fix).startswith("it has") else ""
+            )
+            error.fix += "; or eval_strategy: no"
             error.args = (error.what,)
         raise
 
@@ -284,7 +290,19 @@ def _mixed(
 
 def _same_columns(mixture: Mixture, parts: Sequence[Dataset]) -> None:
     first = parts[0]
+    kept = [c for c in first.column_names if c not in (REASONING, "messages", "prompt", "completion")]
     for part, rows in zip(mixture.parts[1:], parts[1:], strict=True):
+        for column in kept:
+            kinds = first.features[column], rows.features.get(column)
+            if all(getattr(kind, "dtype", None) not in (None, "null") for kind in kinds) and (
+                kinds[0].dtype != kinds[1].dtype
+            ):
+                raise RecipeError(
+                    f"column `{column}` is {kinds[0].dtype} in {mixture.parts[0].name} and "
+                    f"{kinds[1].dtype} in {part.name}",
+                    where=part.name,
+                    fix="list the `columns` to use for every dataset of the mixture, and leave this one out",
+                )
         if set(rows.column_names) - {REASONING} != set(first.column_names) - {REASONING}:
             a, b = (", ".join(c for c in d.column_names if c != REASONING) for d in (first, rows))
             raise RecipeError(
@@ -348,8 +366,15 @@ def _wanted(values: dict[str, Any]) -> Wanted:
 
 
 def _with_fields(raw: Dataset) -> list[str]:
-    """The columns, and behind them the fields of those that are structs: `reward_model.ground_truth`."""
+    """The columns, and behind them the fields of those that are structs: `reward_model.ground_truth`.
+
+    So that a gold answer is found, what may hold one is looked into where it is text that spells a map.
+    """
     fields = [f"{c}.{f}" for c, kind in raw.features.items() if isinstance(kind, dict) for f in kind]
+    for holder in {name.partition(".")[0] for name in SOLUTION_NAMES if "." in name} & set(raw.column_names):
+        spelt = map(structure_in, raw.select(shown_rows(len(raw), LOOKED_INTO))[holder])
+        named = (str(field) for found in spelt if isinstance(found, dict) for field in found)
+        fields += dict.fromkeys(f"{holder}.{field}" for field in named)
     return [*raw.column_names, *fields]
 
 

@@ -85,7 +85,9 @@ def mixture_of(values: Mapping[str, Any]) -> Mixture | None:
             raise _unknown(str(key), MIXTURE_KEYS, "dataset_mixture")
     seed = ours.get("seed") or 0
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise RecipeError(f"seed must be a whole number from 0, not {seed!r}", where="dataset_mixture.seed")
+        raise RecipeError(
+            f"seed must be a whole number from 0, not {seed!r}", where="dataset_mixture.seed", fix="seed: 0"
+        )
     size = _test_size(ours.get("test_split_size"), "dataset_mixture.test_split_size")
     size = size if size is not None else _test_size(values.get("test_split_size"), "test_split_size")
     return Mixture(_parts(ours.get("datasets"), "dataset_mixture.datasets", weights=True), True, seed, size)
@@ -110,7 +112,7 @@ def _parts(given: Any, key: str, weights: bool) -> tuple[Part, ...]:
                 f"the columns of the mixture differ: {declared[0].name} has {_list(declared[0].columns)}, "
                 f"{part.name} has {_list(part.columns)}",
                 where=f"{key}[{parts.index(part) + 1}].columns",
-                fix="give every dataset the same columns",
+                fix="give every dataset the same columns, or none: they are then found by name",
             )
     return parts
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
+# Only an empty cell is nothing; pandas would also take an answer that is "NA", "null" or "None" for nothing.
+WORDS_STAY: dict[str, Any] = {"keep_default_na": False, "na_values": [""]}
 UNREACHED = {
     "ConnectionError",
     "OfflineModeIsEnabled",
@@ -71,9 +73,10 @@ def _file(path: Path, split: str) -> Dataset:
     check_file(path)
     part = re.search(r"\[.*\]$", split)
     try:
-        return load_dataset(kind, data_files=str(path), split=f"train{part[0] if part else ''}")
+        more = WORDS_STAY if kind == "csv" else {}
+        return load_dataset(kind, data_files=str(path), split=f"train{part[0] if part else ''}", **more)
     except Exception as error:
-        text = _first_line(error)
+        text = _first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
         if "corresponds to no data" in text:
             raise RecipeError(
                 "the dataset has no rows", where=str(path), fix="name a file with rows"
@@ -89,8 +92,9 @@ def _folder(path: Path, config: str | None, split: str, where: dict[str, Any]) -
     files = sorted(p for p in path.rglob("*") if p.suffix in LINES and p.is_file())
     for file in files:
         check_file(file)
+    all_csv = {p.suffix for p in path.rglob("*") if p.suffix in FORMATS} == {".csv"}
     try:
-        return load_dataset(str(path), config, split=split, **where)
+        return load_dataset(str(path), config, split=split, **where, **(WORDS_STAY if all_csv else {}))
     except Exception as error:
         broken = next((b for b in map(broken_row, files) if b), None)
         raise broken or _explain(error, str(path), split) from error
@@ -252,10 +256,16 @@ def _explain(error: Exception, name: str, split: str, revision: str | None = Non
             where=name,
             fix=f"set dataset_config to one of: {_listed(text)}",
         )
+    if "Unrecognized instruction format" in text:
+        return RecipeError(
+            f"`{split}` is no split", where=name, fix="write a split's name, or a slice of it: train[:1000]"
+        )
     if isinstance(error, ValueError) or "DatasetGenerationError" in kinds:
         cause = error.__cause__
         why = _first_line(cause) if isinstance(cause, Exception) else _first_line(error)
-        return RecipeError(f"the dataset cannot be loaded: {why}", where=name)
+        return RecipeError(f"the dataset cannot be loaded: {why}", where=name, fix="mend it, or name another")
     return EnvironmentProblem(
-        f"the dataset cannot be loaded: {type(error).__name__}: {_first_line(error)}", where=name
+        f"the dataset cannot be loaded: {type(error).__name__}: {_first_line(error)}",
+        where=name,
+        fix=f'python -c "import datasets; datasets.load_dataset({name!r})" shows all of it',
     )

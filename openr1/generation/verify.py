@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from openr1.data.columns import gold_text
+from openr1.data.columns import gold_text, value_at
 from openr1.errors import RecipeError
 from openr1.generation.by_row import LinesByRow
 from openr1.generation.samples import Problem
@@ -159,17 +159,17 @@ def _judge(
     chunk: list[Problem], golds: list[str], grader: Grader, rewards: Sequence[Any]
 ) -> Iterator[Judged]:
     """The problems of a chunk, side by side in the workers."""
-    mathematics = [p for p in chunk if not p.columns.get(TESTS)]
+    mathematics = [p for p in chunk if not _has_tests(p)]
     items = [
         Item(gold_of(p.columns, golds), text, reason)
         for p in mathematics
         for text, reason in zip(p.generations, p.finish_reasons, strict=True)
     ]
     graded = iter(grader.grade(items))
-    programs = iter(_run_programs([p for p in chunk if p.columns.get(TESTS)]))
+    programs = iter(_run_programs([p for p in chunk if _has_tests(p)]))
     for problem in chunk:
         extracted: list[str | None] = [None] * len(problem.generations)
-        if problem.columns.get(TESTS):
+        if _has_tests(problem):
             verdicts = next(programs)
         else:
             mine = list(islice(graded, len(problem.generations)))
@@ -177,9 +177,15 @@ def _judge(
         yield Judged(problem.row, verdicts, extracted, _rewards(problem, golds, rewards))
 
 
+def _has_tests(problem: Problem) -> bool:
+    """Whether a program is asked for: most rows of SYNTHETIC-1 have a `verification_info` without tests."""
+    info = problem.columns.get(TESTS)
+    return isinstance(info, (str, Mapping)) and "test_cases" in info
+
+
 def gold_of(row: Mapping[str, Any], golds: Sequence[str]) -> str | None:
     """The first gold answer that is filled in."""
-    found = (gold_text(row.get(name)) for name in golds)
+    found = (gold_text(value_at(row, name)) for name in (*golds, f"{TESTS}.ground_truth"))
     return next((gold for gold in found if gold is not None and gold.strip()), None)
 
 

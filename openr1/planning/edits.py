@@ -273,12 +273,16 @@ def refusal(context: Context, problem: Problem, ranked: tuple[Edit, ...]) -> Pla
     return PlanDoesNotFit(
         f"{problem.shape.name} does not fit: {phase} needs {least.peak_bytes / GIB:.1f} GiB at least and "
         f"{problem.capacity_bytes / GIB:.1f} GiB may be used ({parts})",
-        where=f"{context.stage} on {context.machine.profile.reason}",
+        where=f"{context.stage} on {_machine(context)}",
         fix=fix,
         memory=least.memory,
         capacity=problem.capacity_bytes,
         edits=ranked,
     )
+
+
+def _machine(context: Context) -> str:
+    return context.machine.profile.reason if context.cuda else "a machine without a GPU that can be used"
 
 
 def _typed(value: Any) -> str:

@@ -6,13 +6,13 @@ Python only: another language needs an entry in `RUNNERS`. Contests with C++ and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from ..data.literals import structure_in
 from ..errors import RecipeError
 from ..grading import Verdict, default_workers
 from .accounting import LogMetric, accounts
@@ -89,10 +89,9 @@ def _lines(text: str) -> list[str]:
 def read_tests(info: Any) -> tuple[str, list[tuple[str, str]]] | str:
     """Language and (input, output) tests of a `verification_info` cell, or why there are none."""
     if isinstance(info, str):
-        try:
-            info = json.loads(info)
-        except ValueError:
-            return "verification_info is no JSON"
+        info = structure_in(info)
+        if info is None:
+            return "verification_info is neither JSON nor what Python prints of a map"
     if not isinstance(info, Mapping):
         return "verification_info is missing"
     cases = info.get("test_cases")

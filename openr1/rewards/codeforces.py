@@ -52,7 +52,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise RecipeError(f"unknown scoring mode {mode!r}", fix=f"one of {', '.join(MODES)}")
 
 
-def check_machine(rows: Sequence[Problem]) -> None:
+def check_machine(rows: Sequence[Problem], settings: Mapping[str, Any]) -> None:
     """Raises EnvironmentProblem without a sandbox, or without g++ where a row asks for C++."""
     walls()
     if any(language_of(row) == "cpp" for row in rows):

@@ -84,13 +84,13 @@ def ioi_code_reward(
     )
 
 
-def check_machine(rows: Sequence[Problem]) -> None:
+def check_machine(rows: Sequence[Problem], settings: Mapping[str, Any]) -> None:
     """Raises EnvironmentProblem without a sandbox or g++, and what is wrong with the tests' dataset."""
     walls()
     compiler()
     for row in rows[:1]:
         if row.get("test_cases") is None and row.get("year") is not None:
-            _published(TESTS, str(row["year"]))
+            _published(str(settings.get("tests", TESTS)), str(row["year"]))
 
 
 def with_includes(program: str, problem: str) -> str:

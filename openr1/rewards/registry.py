@@ -31,17 +31,18 @@ class RewardSpec:
         columns: dataset columns it needs: one of each tuple.
         flat: names under which open-r1 recipes set a parameter at the top level → the parameter.
         check: refuses settings that cannot work, before anything starts.
-        machine: called with some rows where the reward will run, refuses a machine that cannot judge them.
+        machine: called with some rows and the settings where the reward will run, refuses a machine that
+            cannot judge them.
     """
 
     func: RewardFunc
     columns: tuple[tuple[str, ...], ...] = ()
     flat: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Mapping[str, Any]], None] | None = None
-    machine: Callable[[Sequence[Mapping[str, Any]]], None] | None = None
+    machine: Callable[[Sequence[Mapping[str, Any]], Mapping[str, Any]], None] | None = None
 
 
-def _has_sandbox(rows: Sequence[Mapping[str, Any]]) -> None:
+def _has_sandbox(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> None:
     sandbox.walls()
 
 
@@ -143,7 +144,7 @@ class Reward:
         """
         spec = None if self.plugin else REGISTRY.get(self.name)
         if spec is not None and spec.machine is not None:
-            spec.machine(rows)
+            spec.machine(rows, self.params)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{k}={v!r}" for k, v in self.params.items())

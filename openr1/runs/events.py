@@ -5,6 +5,7 @@ Events, all with a `time` (seconds since the epoch):
     start     total, done, unit                       steps or samples to do, and done in earlier attempts
     progress  done, and metrics by name               one optimizer step, or some samples
     saved     step                                    a checkpoint is complete
+    rows      stage, samples                          some rows as the model will see them
     notice    text                                    something a person should read once
     result    fields of the run's result              the end, all well
     error     OpenR1Error.as_dict()                   the end, not well

@@ -46,6 +46,21 @@ class Entry:
         return "pipeline" if self.sections else str(self.manifest.get("stage") or "?")
 
     @property
+    def fix(self) -> str | None:
+        """What to do about `problem`."""
+        if self.state == "half written":
+            return f"the command that began it begins anew; openr1 runs rm {self.name} removes it"
+        if self.state != "unreadable":
+            return None
+        if "newer openr1" in (self.problem or ""):
+            return "pip install --upgrade openr1"
+        shows, removes = (
+            f"openr1 report {self.name} shows what it holds",
+            f"openr1 runs rm {self.name} removes it",
+        )
+        return f"{shows}; {removes}; its command with --fresh runs it anew"
+
+    @property
     def runs(self) -> tuple[Entry, ...]:
         """The sections of a pipeline, or the run itself."""
         return self.sections or (self,)

@@ -119,7 +119,9 @@ def read(run: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, OSError) as error:
         raise EnvironmentProblem(
-            f"the manifest cannot be read: {error}", where=str(path), fix="start over with --fresh"
+            f"the manifest is cut off or broken and cannot be read: {error}",
+            where=str(path),
+            fix="start over with --fresh",
         ) from None
     if not isinstance(loaded, dict) or not isinstance(loaded.get("format", 0), int):
         raise EnvironmentProblem(

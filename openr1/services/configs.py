@@ -9,11 +9,12 @@ from typing import Any
 
 from openr1.config.bounds import bounds_in_words
 from openr1.config.catalogue import describe, fields_of, made_from
+from openr1.config.checked import defaults_of
 from openr1.config.header import Header, header_of
 from openr1.config.names import RENAMED, all_keys, explain_unknown, keys_of, nearest
 from openr1.config.own_types import own_types
 from openr1.config.recipe import Recipe, Section, find, flat_stage, parse, shipped
-from openr1.config.resolve import Resolved, defaults_of, resolve
+from openr1.config.resolve import Resolved, resolve
 from openr1.config.schema import STAGES, own_fields
 from openr1.config.units import UNITS
 from openr1.config.yaml_file import plain, read_text

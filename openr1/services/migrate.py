@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from openr1.errors import UsageError
 
 PLAIN = re.compile(r"(?!(?i:no|yes|on|off)$)[\w./+-][\w./+@=-]*")  # text that any YAML takes as it stands
 COMMENT_COLUMN = 44
+WIDTH = 110
 
 
 def migrate(path: Path) -> str:
@@ -59,8 +61,22 @@ def _head(path: Path, section: Section) -> list[str]:
     gone = [fact for fact in old.facts if fact.to is None] if old else []
     if gone:
         lines += ["#", "# What the old file set and this one does not:"]
-        lines += [f"#   {fact.key}: {fact.shown}  {fact.says}" for fact in gone]
+        for fact in gone:
+            lines += _comment(f"  {fact.key}: {fact.shown}  {fact.says}", "", "      ")
     return lines
+
+
+def _comment(text: str, indent: str, hanging: str = "") -> list[str]:
+    """A comment on lines of a page's width."""
+    before = text[: len(text) - len(text.lstrip())]
+    return textwrap.wrap(
+        text.lstrip(),
+        WIDTH,
+        initial_indent=f"{indent}# {before}",
+        subsequent_indent=f"{indent}# {before}{hanging}",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _flags(old: Translation | None) -> str:
@@ -75,11 +91,12 @@ def _line(key: str, text: str, comments: list[str] | None) -> str:
     line = f"  {key}: {text}"
     if not comments:
         return line
-    # Beside a long value a comment would not be seen: it goes above.
+    # Beside a long value a comment would not be seen, and a long one is hard to read: it goes above.
     comment = "; ".join(comments)
-    if len(line) >= COMMENT_COLUMN:
-        return f"  # {comment}\n{line}"
-    return f"{line:<{COMMENT_COLUMN}} # {comment}"
+    beside = f"{line:<{COMMENT_COLUMN}} # {comment}"
+    if len(line) >= COMMENT_COLUMN or len(beside) > WIDTH:
+        return "\n".join([*_comment(comment, "  "), line])
+    return beside
 
 
 def _written(loaded: Loaded) -> str:

@@ -113,12 +113,11 @@ def compare(first: str, second: str, out: Path | None = None) -> Report:
 
 def _readable(name: str) -> Entry:
     found = find(name)
-    if found.state == "unreadable" and not found.sections:
-        newer = "newer" in (found.problem or "")
+    if found.state == "unreadable" and not found.sections and "newer openr1" in (found.problem or ""):
         raise EnvironmentProblem(
-            found.problem or "this run cannot be read",
+            "this run was written by a newer openr1",
             where=str(found.path),
-            fix="pip install --upgrade openr1" if newer else "look at its manifest.json",
+            fix="pip install --upgrade openr1",
         )
     return found
 

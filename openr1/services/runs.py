@@ -39,6 +39,7 @@ class Listed:
             "kind": entry.kind,
             "state": entry.state,
             "problem": entry.problem,
+            "fix": entry.fix,
             "best": entry.best,
             "bytes": self.size,
             "changed": entry.changed.isoformat(timespec="seconds"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from openr1.training.adapters import is_adapter, merge
 from openr1.training.checkpoints import newest_whole, step_of
 from openr1.training.ranks import first_goes_first, from_first, join, leave
 
+SHOWN = 3  # rows that a run shows before it begins
 PROBE_TOKENS = 64  # length of the rows with which the thread count is probed
 
 
@@ -32,6 +34,7 @@ def train(child: Child) -> dict[str, Any]:
     values, stage = child.values, child.config["stage"]
     from trl import get_peft_config, get_quantization_config
 
+    from openr1.training import show_samples
     from openr1.training.callbacks import Reporter, outside_torch, watchman
     from openr1.training.trackers import keep_in_run, name_wandb_run
     from openr1.training.trl_adapter import config_of, model_config
@@ -67,6 +70,7 @@ def train(child: Child) -> dict[str, Any]:
         prefilled = prefills_think(source, values, dataset[0]["prompt"])
         rewards = reward_functions(values, prefilled, [dataset[i] for i in range(min(2, len(dataset)))])
         check_prompts(child, values, source, model, dataset, rewards)
+        _show(child, lambda: show_samples.prompts_shown(values, source, dataset, SHOWN))
         args = config_of(stage, values, child)
         shared |= {"args": args, "train_dataset": dataset, "eval_dataset": held_out}
         shared["processing_class"] = _own_template(source, values)
@@ -80,6 +84,8 @@ def train(child: Child) -> dict[str, Any]:
         from openr1.training.sft_trainer import OpenR1SFTTrainer
 
         ready = prepare(child, values, source, dataset, held_out)
+        if ready.tokenizer is not None:
+            _show(child, lambda: show_samples.rows_shown(ready, SHOWN))
         args = ready.args
         shared |= {"args": args, "train_dataset": ready.tokens, "eval_dataset": ready.held_out}
         trainer = OpenR1SFTTrainer(processing_class=ready.tokenizer, **shared)
@@ -140,6 +146,13 @@ def _score_tasks(child: Child, trainer: Any, reporter: Any) -> None:
     from openr1.training.task_scores import TaskScores
 
     trainer.add_callback(TaskScores(child, trainer, reporter, plan["eval_tasks"]))
+
+
+def _show(child: Child, rows: Callable[[], list[dict[str, Any]]]) -> None:
+    """Some rows as the model will see them, where a run begins; one that continues has shown them."""
+    begins = newest_whole(child.run.checkpoints)[0] is None
+    if child.first and begins and "rehearsal" not in child.config["plan"]:
+        child.events.send("rows", stage=child.config["stage"], samples=rows())
 
 
 def longest_rows(dataset: Any, count: int) -> Any:

@@ -10,7 +10,7 @@ from openr1.errors import RecipeError
 from openr1.runs.child import Child
 from openr1.training.grpo import MOST_PROMPTS, rendered
 from openr1.training.run import load_rows
-from openr1.training.sft import prepare
+from openr1.training.sft import Prepared, prepare
 
 
 def show(child: Child) -> dict[str, Any]:
@@ -36,8 +36,13 @@ def show(child: Child) -> dict[str, Any]:
             where="chat_template_path",
             fix="set chat_template instead",
         )
+    return {"samples": rows_shown(ready, child.config["plan"]["show_samples"]), "lengths": ready.lengths}
+
+
+def rows_shown(ready: Prepared, count: int) -> list[dict[str, Any]]:
+    """SFT's rows as `show` gives them."""
     samples = []
-    for index in shown_rows(len(ready.tokens), child.config["plan"]["show_samples"]):
+    for index in shown_rows(len(ready.tokens), count):
         row = ready.tokens[index]
         kept = slice(None, ready.args.max_length)
         if ready.args.max_length and not ready.args.packing and ready.args.truncation_mode == "keep_end":
@@ -52,19 +57,24 @@ def show(child: Child) -> dict[str, Any]:
                 "pieces": shown,
             }
         )
-    return {"samples": samples, "lengths": ready.lengths}
+    return samples
 
 
 def _prompts(values: dict[str, Any], source: str, dataset: Any, count: int) -> dict[str, Any]:
-    """GRPO's rows: the prompt through the chat template, and the gold answer that the rewards will see."""
+    """GRPO's rows, and the lengths of all prompts."""
     _, lengths = rendered(source, values, dataset.select(shown_rows(len(dataset), MOST_PROMPTS))["prompt"])
     lengths.sort()
+    samples = prompts_shown(values, source, dataset, count)
+    return {"samples": samples, "tokens": [lengths[0], lengths[len(lengths) // 2], lengths[-1]]}
+
+
+def prompts_shown(values: dict[str, Any], source: str, dataset: Any, count: int) -> list[dict[str, Any]]:
+    """The prompt through the chat template, and the gold answer that the rewards will see."""
     places = shown_rows(len(dataset), count)
     chosen = dataset.select(places)
     texts, tokens = rendered(source, values, chosen["prompt"])
     golds = chosen["solution"] if "solution" in dataset.column_names else [None] * len(places)
-    samples = [
+    return [
         {"row": place + 1, "tokens": size, "text": text, "gold": gold}
         for place, size, text, gold in zip(places, tokens, texts, golds, strict=True)
     ]
-    return {"samples": samples, "tokens": [lengths[0], lengths[len(lengths) // 2], lengths[-1]]}

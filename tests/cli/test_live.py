@@ -13,6 +13,7 @@ import pytest
 from openr1.cli import live as module
 from openr1.cli.live import Clock, Live
 from openr1.cli.printer import Printer
+from openr1.cli.rows_view import one_line
 from tests.conftest import rows_of
 
 
@@ -127,3 +128,35 @@ def test_the_estimate_leaves_the_first_steps_out(monkeypatch: pytest.MonkeyPatch
     clock.tick(14)
     assert clock.left(14, 20) == pytest.approx(12.0)  # two seconds a step, six to go
     assert clock.left(20, 20) is None
+
+
+def test_rows_before_the_first_step_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    masked = {"text": f"<|user|>{'x' * 500}", "learnt": False}
+    answer = {"text": "<think>\nadd\x1b[2J</think>", "learnt": True}
+    sft = {"event": "rows", "stage": "sft", "samples": [{"row": 1_234, "pieces": [masked, answer]}]}
+    lines = listen([sft], monkeypatch, every=1e9)
+    assert lines[0] == (
+        "• some rows as the model will see them; ⟦…⟧ is read and not learnt (whole: --show-samples N)"
+    )
+    assert lines[1].startswith("  row 1,234  ⟦<|user|>xxx") and "x…x" in lines[1]
+    assert lines[1].endswith("xxx⟧<think>↵add·[2J</think>")  # what is short stays whole, escapes do nothing
+    assert len(lines) == 2 and len(lines[1]) <= 200
+    grpo = {"row": 1, "text": "<|user|>1+1", "gold": "2"}
+    lines = listen([{"event": "rows", "stage": "grpo", "samples": [grpo]}], monkeypatch, every=1e9)
+    assert lines[1] == "  row 1      <|user|>1+1▌ 2"
+
+
+def test_a_row_of_many_turns_and_wide_letters_fits_on_a_line() -> None:
+    from rich.cells import cell_len
+
+    pieces = [{"text": "思考" * 90, "learnt": turn % 2 == 1} for turn in range(12)]
+    line = one_line({"row": 1, "pieces": pieces}, 80)
+    assert 60 < cell_len(line.plain) <= 80 and "\n" not in line.plain
+
+
+def test_programs_are_not_shown_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    event = {"event": "rows", "stage": "grpo", "samples": [{"row": 1, "text": "x", "gold": "2"}]}
+    for printer in (Printer(json=True), Printer(quiet=True)):
+        with Live(printer, "grpo") as live:
+            live.listen(event)
+    assert capsys.readouterr() == ("", "")

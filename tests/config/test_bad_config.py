@@ -105,8 +105,10 @@ def test_a_scalar_means_what_yaml_1_2_says_and_the_key_wants(
 @pytest.mark.parametrize("word", ["no", "yes", "on", "off", "'true'", "0"])
 def test_a_switch_takes_true_and_false_only(tmp_path: Path, word: str) -> None:
     found = recipe(tmp_path, f"sft:\n  packing: {word}\n")
-    with pytest.raises(RecipeError, match="must be true or false"):
+    with pytest.raises(RecipeError, match="must be true or false") as caught:
         resolve(found, found.section("sft"), environ={"HOME": "/"})
+    meant = {"no": "false", "off": "false", "0": "false"}.get(word, "true")  # 0: the default, as an example
+    assert f"`packing: {meant}`" in str(caught.value.fix)
 
 
 @pytest.mark.parametrize(

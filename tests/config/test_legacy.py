@@ -224,6 +224,14 @@ def test_a_key_that_is_in_neither_is_still_an_error(tmp_path: Path) -> None:
     assert caught.value.fix == "did you mean `learning_rate`?" and str(caught.value.where).endswith(":2")
 
 
+def test_a_key_of_the_other_stage_is_named_as_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "old.yaml"
+    path.write_text("num_generations: 4\nvllm_device: auto\nmax_seq_length: 9\n")
+    with pytest.raises(RecipeError, match="unknown key `max_seq_length`") as caught:
+        parse(path, "grpo")
+    assert caught.value.fix == "it is called `max_length` now, and belongs to sft sections"
+
+
 def test_an_old_key_in_a_section_is_named_and_not_translated(tmp_path: Path) -> None:
     path = tmp_path / "new.yaml"
     for line, fix in (

@@ -119,6 +119,50 @@ def test_wrong_types_and_bounds_name_the_line(tmp_path: Path, line: str, message
     assert str(caught.value.where).endswith("r.yaml:3")
 
 
+def test_keys_that_do_not_exist_and_values_that_cannot_be_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, "seed: -1\nsft:\n  lerning_rate: 1\n  max_length: 1\n  limit: 0\n  bf16: true\n")
+    with pytest.raises(RecipeErrors) as caught:
+        parse(path, "sft")
+    assert [str(p.where).rsplit(":", 1)[1] for p in caught.value.problems] == ["1", "3", "4", "5"]
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "fix"),
+    [
+        ("SFT:\n  limit: 1\n", "`SFT:` looks like a section", "did you mean `sft:`?"),
+        ("warm:\n  num_generations: 4\n", "`warm:` looks like a section", "add `stage: grpo` to its keys"),
+        ("a:\n  stage: stf\n", "`stage: stf` is none of", "did you mean `stage: sft`?"),
+        ("a:\n  stage: 7\n  beta: 0.1\n", "`stage: 7` is none of", "did you mean `stage: grpo`?"),
+        ("stage: gropo\nlimit: 1\n", "`stage: gropo` is none of", "did you mean `stage: grpo`?"),
+        ("stage: grpo\nlimit: 1\n", "this is a grpo recipe", "openr1 grpo {}"),
+        ("sft:\n", "`sft:` opens a section", "a section without any is `sft: {{}}`"),
+        (
+            "sft:\n  show_samples: 3\n",
+            "unknown key `show_samples`",
+            "`--show-samples` is given with the command",
+        ),
+        ("sft:\n  seed: 4294967296\n", "0 or more and at most 4294967295, not 4294967296", "seed: 42"),
+    ],
+)
+def test_sections_that_are_none_and_files_of_another_stage(
+    tmp_path: Path, text: str, what: str, fix: str
+) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(RecipeError) as caught:
+        resolved(path)
+    assert what in caught.value.what
+    assert fix.format(path) in str(caught.value.fix)
+    assert str(path) in str(caught.value.where)
+
+
+def test_a_flat_file_says_its_stage_itself(tmp_path: Path) -> None:
+    path = write(tmp_path, "stage: sft\ndataset_name: d\n")
+    assert parse(path, "sft").sections[0].stage == "sft"
+    with pytest.raises(RecipeError) as caught:
+        parse(path, "grpo")
+    assert caught.value.fix == f"openr1 sft {path}"
+
+
 def test_types_are_repaired_only_where_nothing_is_lost(tmp_path: Path) -> None:
     path = write(
         tmp_path, "sft:\n  max_steps: 1e3\n  learning_rate: 1\n  model_revision: 1.0\n  report_to: none\n"

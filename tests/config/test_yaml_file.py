@@ -76,7 +76,9 @@ def test_anchors_are_allowed_and_an_alias_bomb_is_cheap(tmp_path: Path) -> None:
         (b"just words\n", "single value", 1),
         (b"a: 1\nb: 2\na: 3\n", "stands twice (first on line 1)", 3),
         (b"a: [1, 2\nb: 3\n", "not valid YAML", 2),
-        (b"a:\n\tb: 1\n", "not valid YAML", 2),
+        (b"a:\n\tb: 1\n", "a tab stands where the indentation is", 2),
+        (b"a: 1\n---\nb: 2\n", "a second YAML document begins here", 2),
+        (b"sft:\n  {a: 1}: 2\n", "a key must be a plain word", 2),
         (b"ok: 1\n\xff\xfe\x00binary", "not a text file", 2),
         (b"\x00\x01\x02", "not a text file", None),
         (b"a: !!python/object/apply:os.system ['echo hi']\n", "not allowed in a recipe", 1),
@@ -93,7 +95,7 @@ def test_what_is_no_recipe_is_refused_with_its_place(
     path.write_bytes(content)
     with pytest.raises(RecipeError) as caught:
         load(path)
-    assert what in caught.value.what
+    assert what in caught.value.what and caught.value.fix
     assert str(path) in str(caught.value.where)
     if line:
         assert caught.value.where == f"{path}:{line}"

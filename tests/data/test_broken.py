@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from openr1.data.broken import BLOCK, MAX_LINE_BYTES, broken_row, check_file, long_line
+from openr1.data.sources import rows_of
 from openr1.errors import RecipeError
 from openr1.evaluation.local_data import count_rows
 
@@ -17,6 +18,7 @@ CSV = [
     ('a,b\n"1\nmore",2\n3\n', 4, "has 1 fields"),  # a line break inside quotes is no row
     ('a,b\n1,2\n"3,4\n5,6\n', 3, "cannot be read"),  # a quote that is never closed
     ('a,a\n1,2\n', 1, "two columns are called `a`"),
+    ('a;b\n1;2\n', 1, "parted by ';', not by commas"),
 ]  # fmt: skip
 
 
@@ -36,6 +38,29 @@ def test_csv_that_is_whole(tmp_path: Path, text: str) -> None:
     path = tmp_path / "d.csv"
     path.write_text(text, encoding="utf-8", newline="")
     check_file(path)
+
+
+def test_words_of_a_csv_that_pandas_takes_for_nothing(tmp_path: Path) -> None:
+    rows = [("NA", "null"), ("None", "nan"), ("N/A", "1")]
+    text = "prompt,completion\n" + "".join(f"{a},{b}\n" for a, b in rows)
+    for name in ("d.csv", "folder/train.csv"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        found = rows_of(str(path if name == "d.csv" else path.parent), None, "train")
+        assert [(r["prompt"], r["completion"]) for r in found] == rows
+
+
+def test_json_lines_in_another_encoding_and_with_a_key_twice(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_bytes(b'{"prompt": "a"}\n{"prompt": "\xe9"}\n')
+    with pytest.raises(RecipeError, match="not text") as caught:
+        rows_of(str(path), None, "train")
+    assert caught.value.where == f"{path}:2" and caught.value.fix
+    path.write_text('{"prompt": "a"}\n{"prompt": "a", "prompt": "b"}\n')
+    with pytest.raises(RecipeError, match="`prompt` stands twice") as caught:
+        rows_of(str(path), None, "train")
+    assert caught.value.where == f"{path}:2" and caught.value.fix
 
 
 def test_csv_in_another_encoding(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -183,6 +184,47 @@ def test_where_gold_answers_are(row: dict[str, Any], gold: str) -> None:
     layout = grpo_layout(columns, Wanted())
     assert layout.row_of(row) == {"prompt": [USER], "solution": "2"}
     assert f"{gold} → solution" in layout.words
+
+
+def test_a_field_of_what_a_text_spells() -> None:
+    layout = grpo_layout(["prompt", "verification_info", "verification_info.ground_truth"], Wanted())
+    for info in ('{"ground_truth": "2"}', "{'ground_truth': '2'}"):
+        made = layout.row_of({"prompt": "1+1", "verification_info": info})
+        assert made == {"prompt": [USER], "solution": "2"}
+    assert layout.row_of({"prompt": "1+1", "verification_info": "{broken"})["solution"] is None
+
+
+@pytest.mark.parametrize("gold", [["2", "two"], {"value": "2"}, []])
+def test_a_gold_answer_that_is_several(gold: Any) -> None:
+    row = {"prompt": "1+1", "answer": gold}
+    with pytest.raises(RecipeError, match="must be one text or number"):
+        grpo_layout(list(row), Wanted()).row_of(row)
+    assert grpo_layout(list(row), Wanted(), needs_gold=False).row_of(row)["solution"] == str(gold)
+    assert grpo_layout(list(row), Wanted()).row_of({**row, "answer": ["2"]})["solution"] == "2"
+
+
+@pytest.mark.parametrize("column", ["messages", "conversations"])
+def test_grpo_asks_what_a_conversation_asks(column: str) -> None:
+    row = {"system": "think", column: [USER, ANSWER, {**USER, "content": "2+2"}, {**ANSWER, "content": "4"}]}
+    layout = grpo_layout([*row, "answer"], Wanted())
+    made = layout.row_of({**row, "answer": "4"})
+    assert made == {"prompt": [SYSTEM, USER, ANSWER, {**USER, "content": "2+2"}], "solution": "4"}
+    assert f"{column} without its last answer → prompt" in layout.words
+    named = grpo_layout(["prompt", column, "answer"], Wanted(prompt_column=column))
+    assert named.row_of({column: [USER, ANSWER], "answer": "2"})["prompt"] == [USER]
+    with pytest.raises(RecipeError, match="asks nothing"):
+        layout.row_of({**row, column: [ANSWER], "answer": "4"})
+
+
+@pytest.mark.parametrize("spelt", [json.dumps, str], ids=["json", "python"])
+def test_a_conversation_that_is_text(spelt: Any) -> None:
+    """As in a CSV, which can hold no list."""
+    assert sft({"messages": spelt([USER, ANSWER])}) == {"messages": [USER, ANSWER]}
+    assert sft({"conversations": spelt([HUMAN, GPT])}) == {"messages": [USER, ANSWER]}
+    pair = {"prompt": spelt([USER]), "completion": spelt([ANSWER])}
+    assert sft(pair) == {"prompt": [USER], "completion": [ANSWER]}
+    asked = "[1, 2] plays no role"  # text all the same
+    assert sft({"prompt": asked, "completion": "2"})["prompt"] == [{**USER, "content": asked}]
 
 
 def test_grpo_without_gold_where_no_reward_reads_it() -> None:

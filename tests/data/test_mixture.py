@@ -113,6 +113,18 @@ def test_columns_that_differ(files: tuple[Path, Path], tmp_path: Path) -> None:
     assert caught.value.where == "dataset_mixture.datasets[2].columns"
 
 
+def test_a_column_of_two_kinds(tmp_path: Path) -> None:
+    rows = {"prompt": "d", "solution": "2"}
+    c = str(write(tmp_path / "c.jsonl", [{**rows, "level": 1}] * 3))
+    d = str(write(tmp_path / "d.jsonl", [{**rows, "level": "hard"}] * 3))
+    with pytest.raises(RecipeError) as caught:
+        training_set("grpo", mixed(c, d))
+    assert caught.value.what == f"column `level` is int64 in {c} and string in {d}"
+    assert "leave this one out" in str(caught.value.fix)
+    empty = str(write(tmp_path / "e.jsonl", [{**rows, "level": None}] * 3))
+    assert len(training_set("grpo", mixed(c, empty))[0]) == 6
+
+
 def test_columns_that_are_not_there_and_rows_that_are_broken(
     files: tuple[Path, Path], tmp_path: Path
 ) -> None:

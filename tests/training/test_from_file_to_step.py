@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,8 @@ def test_sft(layout: str, tmp_path: Path) -> None:
     result = train(child)
     assert result["steps"] == 1
     assert f"columns of {path}: " in heard.notices
+    (shown,) = (event["samples"] for event in heard.events if event["event"] == "rows")
+    assert len(shown) == 3 and shown[0] == sample
     assert (child.run.model / "model.safetensors").exists()
     assert json.loads((child.run.path / "lengths.json").read_text())["rows"] == 4
 
@@ -147,6 +150,22 @@ GRPO: dict[str, tuple[dict[str, Any], str]] = {
         {"problem": "1+1", "answer": "2", "domain": ["a"], "llama8b_solve_rate": None},
         "problem → prompt, answer → solution",
     ),
+    "PrimeIntellect/SYNTHETIC-1": (
+        {
+            "problem_id": "p1",
+            "task_type": "verifiable_math",
+            "prompt": "1+1",
+            "gold_standard_solution": "We add: 2",
+            "verification_info": "{'ground_truth': '2'}",
+            "llm_response": THINK,
+            "score": 1.0,
+        },
+        "prompt → prompt, verification_info.ground_truth → solution",
+    ),
+    "conversations and an answer": (
+        {"system": "be brief", "conversations": TALK, "answer": "2"},
+        "conversations without its last answer → prompt, answer → solution, system → system message",
+    ),
     "gsm8k": ({"question": "1+1", "answer": "add\n#### 2"}, "question → prompt, answer → solution"),
     "question and expected_answer": (
         {"question": "1+1", "expected_answer": "2"},
@@ -177,15 +196,28 @@ CONTESTS: dict[str, tuple[dict[str, Any], tuple[str, ...], str]] = {
         "problem → prompt",
     ),
 }  # fmt: skip
+CONTESTS["open-r1/ioi-test-cases"] = CONTESTS["open-r1/ioi"]
+
+
+def beside(layout: str, row: dict[str, Any], folder: Path) -> tuple[dict[str, Any], str | dict[str, Any]]:
+    """The row, and its reward, where the tests lie in a dataset of their own: open-r1/ioi-test-cases."""
+    if layout != "open-r1/ioi-test-cases":
+        return row, CONTESTS[layout][1][0]
+    tests = {"year": 2024, "problem_id": "twice", "test_name": "a", "test_input": "1", "test_output": "2"}
+    write_rows(folder / "2024" / "train.jsonl", [tests])
+    head = "---\nconfigs:\n- config_name: '2024'\n  data_files: 2024/train.jsonl\n---\n"
+    (folder / "README.md").write_text(head)
+    return {k: v for k, v in row.items() if k != "test_cases"}, {"ioi_code": {"tests": str(folder)}}
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no g++")
 @pytest.mark.parametrize("layout", CONTESTS)
 def test_contests(layout: str, tmp_path: Path) -> None:
     row, rewards, mapping = CONTESTS[layout]
+    row, judge = beside(layout, row, tmp_path / "tests")
     path = write_rows(tmp_path / "rows.jsonl", [row] * 4)
     words = ("--dataset_name", path, "--max_steps", 1, "--global_batch_size", 4, "--num_generations", 4)
-    asked = ("--reward_funcs", json.dumps(rewards), "--code_eval_scoring_mode", "partial")
+    asked = ("--reward_funcs", json.dumps([judge, *rewards[1:]]), "--code_eval_scoring_mode", "partial")
     child, heard = child_of("grpo", tmp_path, *words, *asked, "--max_completion_length", 4)
     result = train(child)
     assert result["steps"] == 1
@@ -196,13 +228,17 @@ def test_contests(layout: str, tmp_path: Path) -> None:
     assert step["verdict/no_answer"] == 1.0
 
 
-def test_programs(tmp_path: Path) -> None:
-    """open-r1/verifiable-coding-problems-python: no gold answer, tests in a struct that the reward reads."""
+@pytest.mark.parametrize("spelt", [dict, str, json.dumps], ids=["struct", "SYNTHETIC-1", "json"])
+def test_programs(spelt: Callable[[Any], Any], tmp_path: Path) -> None:
+    """open-r1/verifiable-coding-problems-python: no gold answer, tests in a struct that the reward reads.
+
+    SYNTHETIC-1 has what Python prints of it.
+    """
     tests = [{"input": "1", "output": "2", "type": "stdin_stdout"}]
     row = {
         "problem_statement": "double the number",
         "gold_standard_solution": "print(2 * int(input()))",
-        "verification_info": {"language": "python", "test_cases": tests},
+        "verification_info": spelt({"language": "python", "test_cases": tests}),
         "source": "apps",
         "metadata": {"difficulty": "easy"},
     }
@@ -225,6 +261,8 @@ def test_grpo(layout: str, tmp_path: Path) -> None:
     result = train(child)
     assert result["steps"] == 1
     assert mapping in heard.notices
+    (shown,) = (event["samples"] for event in heard.events if event["event"] == "rows")
+    assert len(shown) == 3 and shown[0]["text"].endswith("1+1<|assistant|>") and "2" in shown[0]["gold"]
     kept = rows_of(child.run.samples / "completions.jsonl")
     assert len(kept) == 2
     assert not kept[0]["held_out"]
@@ -252,6 +290,7 @@ def test_the_command_itself(stage: str, cli: Cli) -> None:
     if stage == "sft":
         assert "is now <think>…</think>" in said
         assert "lengths ≤64" in said
+        assert "row 2 <|system|>be brief<|user|>1+1<|assistant|><think>↵add↵</think>↵↵2<|end|>" in said
         assert "eval loss" in said
     else:
         assert "prompts have at most" in said

@@ -88,7 +88,7 @@ def translate(values: Mapping[str, Loaded], stage: str, known: set[str]) -> Tran
     facts: list[Fact] = []
     for key, loaded in values.items():
         rule = _rule(key, then[key], stage, known)
-        if rule is None:
+        if rule is None or (rule.to and rule.to not in known):  # the other stage's: named as it is written
             kept[key] = loaded
             continue
         to = rule.to

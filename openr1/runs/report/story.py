@@ -100,6 +100,7 @@ def tell(entry: Entry, *, samples: bool = True) -> Story:
     story = Story(entry)
     if entry.problem:
         story.problems.append(f"{entry.path.name}: {entry.problem}")
+        story.problems += [entry.fix] if entry.fix else []
     _configuration(story)
     story.findings = of_result(story.stage, story.result)
     _metrics(story)
