@@ -107,7 +107,8 @@ def run_standing(score: dict[str, Any], theirs: Published) -> Standing:
     """A score of ours (`results.json`) against a published one.
 
     Their spread within problems is taken to be ours, where several answers show it. An error of 0, which
-    scores of 0 or 100 have, is no certainty: the assumed one takes its place.
+    scores of 0 or 100 have, is no certainty: the assumed one takes its place. On a part of the problems the
+    error of having drawn these and not others comes to that of another run.
     """
     size, p = score["problems"], theirs.score / 100
     within = score.get("within") or None
@@ -119,6 +120,8 @@ def run_standing(score: dict[str, Any], theirs: Published) -> Standing:
     causes = _causes(score["conditions"], other) if other else []
     whole = SIZES[theirs.benchmark]
     if size != whole:
+        drawn = max(0.0, over_problems**2 - error**2) * max(0.0, 1 - size / whole)
+        error = math.sqrt(error**2 + drawn)
         causes.insert(0, f"{size:,} of {whole:,} problems")
     elif _another_copy(score["data"]):
         causes.insert(0, "another copy of the problems")
