@@ -52,12 +52,6 @@ def test_nearly_all_or_nearly_none_right(answers: int, shape: tuple[float, float
     assert 0.93 <= covered(30, answers, shape) <= 0.985
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("shape", [(0.1, 3.2), (1.9, 0.1)])
-def test_nearly_all_or_nearly_none_right_of_500(shape: tuple[float, float]) -> None:
-    assert 0.93 <= covered(500, 4, shape) <= 0.97
-
-
 def test_a_right_answer_more_never_lowers_an_end() -> None:
     """None to four of 30 problems: there was a step down from none (to 11.4) to the first (to 10.0)."""
     ends = []
