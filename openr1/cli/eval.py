@@ -73,10 +73,12 @@ def command(
     from openr1.cli.stage_view import run_prepared
     from openr1.errors import UsageError
     from openr1.services import evaluate
-    from openr1.services.seed_words import translate
+    from openr1.services.seed_words import take_gpus, translate
 
     servers, rest = take_servers(words or [])
     rest, said = translate(rest)
+    rest, theirs = take_gpus(rest)
+    gpus = gpus or theirs
     plain, asked = asked_from(
         rest,
         config=config,

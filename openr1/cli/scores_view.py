@@ -22,9 +22,10 @@ def show_scores(printer: Printer, scores: list[dict[str, Any]]) -> None:
         )
         for name, value in score["metrics"].items():
             error = score["errors"].get(name)
-            printer.text(
-                f"  {name}  {value:.4f}" + (f" ± {error:.4f} (lighteval's)" if error is not None else "")
-            )
+            first = name == next(iter(score["metrics"]))
+            ends = "  95 %: {:.4f} – {:.4f}".format(*score["interval"]) if first else ""
+            said = f" ± {error:.4f} (lighteval's)" if error is not None else ""
+            printer.text(f"  {name}  {value:.4f}{said}{ends}")
         printer.hint(f"  lighteval's own files: {score['lighteval_files']}")
 
 

@@ -41,7 +41,7 @@ def find_column(columns: Sequence[str], names: Sequence[str], asked: str | None,
         if name in columns:
             return name
     raise RecipeError(
-        f"the dataset has no column for the {what} (looked for {', '.join(names)})",
+        f"the dataset has no column for the {what} (looked for {', '.join(dict.fromkeys(names))})",
         fix=f"it has: {have}; set {key} to one of them",
     )
 

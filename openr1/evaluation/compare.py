@@ -55,12 +55,10 @@ def _other_problems(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
 
 
 def _other_protocol(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    if first.get("protocol") == second.get("protocol"):
-        return []
     ours, theirs = dict(first.get("conditions") or {}), dict(second.get("conditions") or {})
     for conditions in (ours, theirs):
         conditions.pop("num_samples", None)
     found = differences(ours, theirs)
-    if not found and ours and theirs:
-        return []
+    if first.get("protocol") == second.get("protocol") or (not found and ours and theirs):
+        return found
     return found or [f"protocol {first.get('protocol')} and {second.get('protocol')}"]

@@ -35,7 +35,7 @@ class Estimate:
 
     Args:
         samples: completions.
-        most_tokens: all of them at full length.
+        most_tokens: all of them at full length, or at that of the model's context where it is shorter.
         tokens: expected; None where nothing says how long answers are.
         hours: expected; None where the speed or the length is not known.
         half_width: expected half width of the 95 % interval at a score of one half, as a fraction.
@@ -84,7 +84,9 @@ def estimate(
     samples = problems * conditions.num_samples
     seen = speeds.length(conditions.task, model, conditions.max_new_tokens)
     usual = USUAL_TOKENS.get(conditions.task)
-    each = seen if seen else None if usual is None else min(usual, conditions.max_new_tokens)
+    shape = find_shape(model).value
+    longest = min(conditions.max_new_tokens, shape.context) if shape else conditions.max_new_tokens
+    each = seen if seen else None if usual is None else min(usual, longest)
     rate, why = tokens_per_second(model, machine, engines, speeds)
     tokens = None if each is None else int(samples * each)
     said = "lengths as in an earlier run" if seen else "lengths assumed" if each else "no length known"
@@ -92,7 +94,7 @@ def estimate(
         conditions.task,
         problems,
         samples,
-        samples * conditions.max_new_tokens,
+        samples * longest,
         tokens,
         None if tokens is None or not rate else tokens / rate / 3600,
         expected_half_width(problems, conditions.num_samples),

@@ -106,20 +106,22 @@ def published_standing(ours: Published, theirs: Published) -> Standing:
 def run_standing(score: dict[str, Any], theirs: Published) -> Standing:
     """A score of ours (`results.json`) against a published one.
 
-    Their spread within problems is taken to be ours, where several answers show it.
+    Their spread within problems is taken to be ours, where several answers show it. An error of 0, which
+    scores of 0 or 100 have, is no certainty: the assumed one takes its place. On a part of the problems the
+    error of having drawn these and not others comes to that of another run.
     """
-    size = score["problems"]
-    within = score.get("within")
+    size, p = score["problems"], theirs.score / 100
+    within = score.get("within") or None
     error = score["other_run"]
     if error is None:
         error = run_error_assumed(score["accuracy"], size, score["samples"])
-    over_problems = score.get("other_problems")
-    if over_problems is None:
-        over_problems = math.sqrt(score["accuracy"] * (1 - score["accuracy"]) / max(1, size))
+    over_problems = score.get("other_problems") or math.sqrt(p * (1 - p) / max(1, size))
     other = theirs.conditions()
     causes = _causes(score["conditions"], other) if other else []
     whole = SIZES[theirs.benchmark]
     if size != whole:
+        drawn = max(0.0, over_problems**2 - error**2) * max(0.0, 1 - size / whole)
+        error = math.sqrt(error**2 + drawn)
         causes.insert(0, f"{size:,} of {whole:,} problems")
     elif _another_copy(score["data"]):
         causes.insert(0, "another copy of the problems")

@@ -9,10 +9,12 @@ from typing import Any
 from openr1.evaluation.statistics import (
     Interval,
     bootstrap,
+    few_events,
     majority_at_k,
     pass_at_k,
     score_errors,
     wilson,
+    wilson_of_means,
 )
 
 UNJUDGED = ("timeout", "error", "gold_unparsable")
@@ -48,14 +50,14 @@ def score_rows(
     }
     means = [sum(s) / len(s) for s in scores.values()]
     verdicts = Counter(row["verdict"] for row in rows)
-    interval = _interval(means, samples, seed)
+    interval, method = _interval(means, samples, seed)
     errors = score_errors(list(scores.values())) if scores else None
     shares = {name: verdicts[name] / len(rows) if rows else 0.0 for name in ("no_answer", "timeout")}
     ids = {row["row"]: row.get("problem_id", str(row["row"])) for row in rows}
     return {
         "accuracy": sum(means) / len(means) if means else 0.0,
         "interval": [interval.low, interval.high],
-        "interval_method": "Wilson" if samples == 1 else "bootstrap over problems",
+        "interval_method": method,
         "problems": len(means),
         "samples": samples,
         "other_problems": errors.other_problems if errors else None,
@@ -72,13 +74,16 @@ def score_rows(
     }
 
 
-def _interval(means: Sequence[float], samples: int, seed: int) -> Interval:
+def _interval(means: Sequence[float], samples: int, seed: int) -> tuple[Interval, str]:
+    """The 95 % interval and how it was found."""
     if not means:
-        return Interval(0.0, 1.0)
-    # Resampling equal values says that nothing can vary, which a few problems cannot show.
-    if samples == 1 or set(means) in ({0.0}, {1.0}):
-        return wilson(sum(means), len(means))
-    return bootstrap(means, seed=seed, small_sample=True)
+        return Interval(0.0, 1.0), "Wilson"
+    if samples == 1:
+        return wilson(sum(means), len(means)), "Wilson"
+    # Resampling means that are all alike would say that nothing can vary.
+    if few_events(means) or len(set(means)) == 1:
+        return wilson_of_means(means, samples), "Wilson"
+    return bootstrap(means, seed=seed, small_sample=True), "bootstrap over problems"
 
 
 def _majority(

@@ -75,6 +75,21 @@ def translate(words: list[str]) -> tuple[list[str], list[str]]:
     return found, notices
 
 
+def take_gpus(words: list[str]) -> tuple[list[str], int | None]:
+    """The words without the `--gpus N` that a translation put there, and N: it is no key of a section.
+
+    Raises:
+        UsageError: N is no number of GPUs.
+    """
+    if "--gpus" not in words:
+        return words, None
+    place = words.index("--gpus")
+    number = words[place + 1]
+    if not number.isdecimal() or number == "0":
+        raise UsageError(f"`{number}` is no number of GPUs", where="the command line", fix="--gpus 8")
+    return [*words[:place], *words[place + 2 :]], int(number)
+
+
 def _task(text: str) -> str:
     """`custom|aime24|0|0`, `lighteval|aime24|0`, `aime24|0` -> aime24.
 

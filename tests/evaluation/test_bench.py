@@ -116,8 +116,15 @@ def test_our_own_score_in_words() -> None:
     short = score(0.80)
     short["conditions"] = {**short["conditions"], "max_new_tokens": 4096}  # type: ignore[dict-item]
     assert "max_new_tokens 4096 instead of 32768" in run_standing(short, theirs).verdict
+    none = run_standing(score(0.0, within=0.0, other_run=0.0, other_problems=0.0), theirs)
+    assert none.z_problems == pytest.approx(-0.839 / (0.839 * 0.161 / 500) ** 0.5)
+    assert none.z_run == pytest.approx(-0.839 / (0.5 * 0.839 * 0.161 / 8000) ** 0.5)  # and not infinite
     part = run_standing(score(0.9, problems=100), theirs)
     assert part.causes[0] == "100 of 500 problems"
+    # variance of another draw (.016²), less that of a run, for the four fifths that were not drawn
+    run_error = 0.06 / 8000
+    drawn = 0.8 * (0.016**2 - run_error)
+    assert part.z_run == pytest.approx(0.061 / (2 * run_error + drawn) ** 0.5, rel=1e-3)
     other = run_standing(score(0.9, data={"fingerprint": "b", "known_fingerprint": "a"}), theirs)
     assert other.causes == ["another copy of the problems"]
 

@@ -6,6 +6,7 @@ The C-numbers are those of the faults found in lighteval that move scores (docs/
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,8 @@ def test_a_server_that_fails_loses_nothing(here: Path, monkeypatch: pytest.Monke
     from openr1.sampling import server_backend
     from openr1.sampling.fleet import Patience
 
-    monkeypatch.setattr(server_backend, "PATIENCE", Patience().scaled(0.002))
+    # A probe keeps its ten seconds: the list of models must be answered, however busy the machine is.
+    monkeypatch.setattr(server_backend, "PATIENCE", replace(Patience().scaled(0.002), probe_s=10.0))
     data = write_rows(here / "math.jsonl", PROBLEMS)
     broken = [True]
 

@@ -179,6 +179,17 @@ def test_the_seeds_words_on_the_command_line(cli: Cli) -> None:
         assert said in " ".join((done.out + done.err).split())
 
 
+def test_the_seeds_numbers_of_gpus_on_the_command_line(cli: Cli) -> None:
+    words = ("eval", "aime24", "math_500", "--simulate", "8xH100", "--backend", "vllm", "--dry-run", "--json")
+    for seeds, engines in (
+        (("PARALLEL=data", "NUM_GPUS=4"), 4),
+        (("--model-args", "pretrained=deepseek-ai/DeepSeek-R1-Distill-Qwen-7B,data_parallel_size=8"), 8),
+    ):
+        sampling = cli(*words, *seeds).json["plan"]["sampling"]
+        assert (sampling["tensor_parallel"], len(sampling["environments"])) == (1, engines)
+    assert "`four` is no number of GPUs" in cli(*words, "NUM_GPUS=four", code=2).json["error"]["what"]
+
+
 def test_servers_on_the_command_line(cli: Cli) -> None:
     cli.write("math.jsonl", jsonl(MATH))
     with canned(lambda q, n: "\\boxed{2}") as one, canned(lambda q, n: "\\boxed{2}") as two:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from openr1.cli.printer import Printer
+from openr1.cli.scores_view import show_scores
 from openr1.errors import RecipeError, UsageError
 from openr1.runs.files import read_lines
 from tests.conftest import Cli
@@ -99,7 +101,9 @@ def test_scores_beside_ours_on_the_same_samples(here: Path) -> None:
     assert torch.is_grad_enabled()
 
 
-def test_gsm8k_of_lightevals_registry_from_a_local_file(here: Path) -> None:
+def test_gsm8k_of_lightevals_registry_from_a_local_file(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     golds = ["18", "3", "70000", "540"]
     data = write_rows(
         here / "gsm.jsonl",
@@ -113,7 +117,10 @@ def test_gsm8k_of_lightevals_registry_from_a_local_file(here: Path) -> None:
     with canned(answer) as server:
         (score,), _, run = evaluated("lighteval:gsm8k", server=[server.url], dataset=data, max_new_tokens=20)
     assert score["metrics"] == {"extractive_match": 0.75}
-    assert score["errors"]["extractive_match"] > 0
+    assert score["errors"]["extractive_match"] == pytest.approx(0.25)
+    show_scores(Printer(), [score])
+    said = "extractive_match  0.7500 ± 0.2500 (lighteval's)  95 %: 0.2600 – 1.0000"
+    assert said in capsys.readouterr().out
     body = server.asked[0]
     assert body["messages"][0]["content"].startswith("Question: Problem")
     assert body["messages"][0]["content"].endswith("?\nAnswer:")  # lighteval's prompt
