@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from openr1.cli.common import asked_from
 from openr1.config.schema import own_defaults
-from openr1.errors import RecipeError
+from openr1.errors import RecipeError, UsageError
 from openr1.generation.run import Generation
 from openr1.generation.samples import SampleSet, problem_of
 from tests.conftest import Cli, only_run, rows_of, small_disk
@@ -114,26 +115,13 @@ def test_steps_from_a_finished_run(sampled: tuple[Cli, Path]) -> None:
     again = cli("generate", "--from", run, "--only", "filter,export", "--keep", "any", "--choose", "first",
                 "--layouts", "full,openr1-math", "--json").json  # fmt: skip
     assert again["was_finished"] and again["run"] == done["run"]  # the same run, named by its path
-    alone = cli(
-        "generate", "--from", run, "--only", "decontaminate", "--against", "t=t.jsonl", "--match", "open-r1"
-    )
+    # A run of steps is one to take from: its selection, and the samples of the run that it is from itself.
+    words = ("--only", "decontaminate,export", "--against", "t=t.jsonl", "--match", "open-r1")
+    alone = cli("generate", "--from", done["run"], *words, "--run_name", "third")
     assert "contaminated problems: 1 (t 1)" in alone.out  # `3+3,` and `3 + 3,` differ, the rest does not
-
-
-def test_a_run_of_steps_is_a_run_to_take_from(sampled: tuple[Cli, Path]) -> None:
-    """What it selected is exported, out of the samples of the run that it is from."""
-    cli, run = sampled
-    for name, parent, only, *more in (
-        ("second", "first", "filter", "--keep", "any", "--choose", "first"),
-        ("third", "second", "decontaminate", "--against", "t=t.jsonl", "--match", "open-r1"),
-    ):
-        cli("generate", "--from", parent, "--only", only, *more, "--run_name", name)
-    done = cli("generate", "--from", "third", "--only", "export", "--json").json
-    assert done["result"]["exported"] == {"messages": 3}  # one of each problem, but for the contaminated
-    assert Path(done["result"]["file"]).resolve() == (run / "samples.jsonl").resolve()
-    parents = json.loads((cli.folder / done["run"] / "manifest.json").read_text())["parents"]
+    assert "messages: 3 rows" in alone.out and "runs/first/samples.jsonl" in alone.out
     third = json.loads((cli.folder / "runs" / "third" / "manifest.json").read_text())
-    assert parents == {"generate": third["hash"]}
+    assert third["parents"] == {"generate": done["run"].rpartition("-")[2]}
 
 
 def test_nothing_right_is_said_and_exports_nothing(sampled: tuple[Cli, Path]) -> None:
@@ -216,9 +204,12 @@ def test_upstreams_flags_mean_what_they_meant(broken: Cli) -> None:
     assert all(any(said.startswith(f"--{key} has no effect") for said in done["notices"]) for key in ignored)
 
 
-def test_two_names_of_one_key_that_differ_are_refused(broken: Cli) -> None:
-    done = broken("generate", "--server", "one:8000", "--hf-dataset", "a", "--dataset_name", "b", code=2)
-    assert "`--hf_dataset` and another name of `dataset_name` are given: a and b" in done.err
+def test_two_names_of_one_key_that_differ_are_refused() -> None:
+    names = {"hf_dataset": "dataset_name", "dataset": "dataset_name"}
+    with pytest.raises(UsageError, match="`--dataset` and another name of `dataset_name` are given: b and a"):
+        asked_from(["--hf-dataset", "a", "--dataset", "b"], renamed=names)
+    _, asked = asked_from(["--hf-dataset", "a", "--dataset", "a"], renamed=names)
+    assert asked.overrides == {"dataset_name": ("a", "a")}
 
 
 LOCAL = (*MODEL, "--dataset", "d.jsonl")
