@@ -33,7 +33,7 @@ Processes = Annotated[
     typer.Option("--processes", metavar="N", min=1, help="Processes that train where there is no GPU."),
 ]
 NodesOption = Annotated[
-    int, typer.Option("--nodes", metavar="N", min=1, help="Machines that train together; see --node-rank.")
+    int, typer.Option("--nodes", metavar="N", min=1, help="Machines that work together; see --node-rank.")
 ]
 NodeRank = Annotated[
     int,
