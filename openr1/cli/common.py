@@ -33,7 +33,7 @@ Processes = Annotated[
     typer.Option("--processes", metavar="N", min=1, help="Processes that train where there is no GPU."),
 ]
 NodesOption = Annotated[
-    int, typer.Option("--nodes", metavar="N", min=1, help="Machines that train together; see --node-rank.")
+    int, typer.Option("--nodes", metavar="N", min=1, help="Machines that work together; see --node-rank.")
 ]
 NodeRank = Annotated[
     int,
@@ -158,7 +158,7 @@ def asked_from(
 
     Raises:
         UsageError: more plain words than a recipe, where `config` names one already; a flag that this
-            command does not have.
+            command does not have; two names of one key with different values.
     """
     from openr1.config.overrides import parse_overrides
     from openr1.errors import UsageError
@@ -168,7 +168,14 @@ def asked_from(
     _refuse_mistyped_flags(overrides, renamed or {})
     for short, key in (renamed or {}).items():
         if short in overrides:
-            overrides[key] = overrides.pop(short)
+            given = overrides.pop(short)
+            if overrides.get(key, given)[1] != given[1]:
+                raise UsageError(
+                    f"`--{short}` and another name of `{key}` are given: {given[1]} and {overrides[key][1]}",
+                    where="the command line",
+                    fix="keep one of them",
+                )
+            overrides[key] = given
     if config and plain:
         raise UsageError(f"two recipes are named: {plain[0]} and --config {config}", fix="name one of them")
     asked = Asked(

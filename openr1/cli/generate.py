@@ -80,7 +80,8 @@ def command(
     from openr1.cli.stage_view import run_stage
     from openr1.services import generate
 
-    servers, rest = take_servers(words or [])
+    names = generate.UPSTREAM_NAMES
+    servers, rest = take_servers(words or [], [old for old, new in names.items() if new == "server"])
     plain, asked = asked_from(
         rest,
         config=config,
@@ -92,7 +93,7 @@ def command(
         profile=profile,
         simulate=simulate,
         fresh=fresh,
-        renamed={**SHORT, **generate.UPSTREAM_NAMES, **{key: key for key in generate.WITHOUT_MEANING}},
+        renamed={**SHORT, **names, **{key: key for key in (*generate.WITHOUT_MEANING, *generate.INSTEAD)}},
     )
     if servers:
         asked = with_servers(asked, servers)

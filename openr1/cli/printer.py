@@ -120,7 +120,8 @@ class Printer:
             stopped = isinstance(problem, Interrupted)
             label, style = ("Stopped", "bold yellow") if stopped else ("Error", "bold red")
             console.print(translate(label), style=style, end="")
-            console.print(f": {translate(problem.what)}", markup=False, soft_wrap=True)
+            said = "" if problem.what == label.lower() else f": {translate(problem.what)}"
+            console.print(said, markup=False, soft_wrap=True)
             lines = [("at", problem.where), ("do", problem.fix)]
             for edit in getattr(problem, "edits", ())[1:]:
                 enough = "or" if edit.suffices else "helps"

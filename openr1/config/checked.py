@@ -33,7 +33,8 @@ def checked(stage: str, asked: Mapping[str, Loaded]) -> tuple[dict[str, Any], di
             continue
         if key in ours:
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            own_values[key] = loaded.raw if number and loaded.raw and key in own_texts(stage) else value
+            text = number or (key == "prompt_template" and isinstance(value, dict))  # `{prompt}`
+            own_values[key] = loaded.raw if text and loaded.raw and key in own_texts(stage) else value
             continue
         try:
             typed[key] = upstream[key].check(value, loaded.raw)

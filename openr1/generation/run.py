@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from openr1.data.columns import Row
+from openr1.errors import RecipeError
 from openr1.generation import evaluation_sets
 from openr1.generation.card import card
 from openr1.generation.decontaminate import Hit, Index, summary
@@ -17,7 +18,7 @@ from openr1.generation.layouts import Chosen
 from openr1.generation.samples import SampleSet
 from openr1.generation.select import Funnel, Rules, Selected, select
 from openr1.generation.steps import asked_steps
-from openr1.generation.verify import VERDICTS, Verdicts, can_verify, verify
+from openr1.generation.verify import VERDICTS, Verdicts, can_verify, check_columns, verify
 from openr1.runs.child import Child
 from openr1.runs.files import read_lines, write_json, write_whole
 
@@ -41,12 +42,13 @@ class Generation:
     """A run of the generate stage: the samples it works on, and the folder its steps write to.
 
     `verdicts.jsonl`, `selection.jsonl` and `contamination.jsonl` are looked for in the run's own folder, and
-    then in that of the run it takes its samples from: `--only export` exports what that run selected.
+    then in that of the run it is from: `--only export` exports what that run selected. The last of `taken`
+    has the samples.
     """
 
     def __init__(self, child: Child) -> None:
         self.child, self.values, self.folder = child, child.values, child.run.path
-        self.taken = child.config["plan"].get("samples")
+        self.taken = [Path(place) for place in child.config["plan"].get("taken", [])]
         self.funnel = Funnel()
         self.result: dict[str, Any] = {}
 
@@ -54,11 +56,7 @@ class Generation:
         """All steps in order."""
         self.samples = self._samples()
         self.facts = self.samples.facts
-        self.columns: list[str] = self.facts["columns"]
-        verifiable = can_verify(self.columns, self.values["solution_column"])
-        steps = asked_steps(self.values, can_verify=verifiable)
-        if self.values["only"] is None and not verifiable:
-            self._say("no column holds a gold answer: nothing is verified, and every completion is kept")
+        steps = self.steps
         self._begin(steps)
         for step in steps:
             self.child.check_stop()
@@ -69,10 +67,41 @@ class Generation:
 
     def _samples(self) -> SampleSet:
         if self.taken:
-            return SampleSet(Path(self.taken))
+            made = SampleSet(self.taken[-1])
+            self._check(made.facts["columns"], str(made.facts["dataset"]))
+            return made
         from openr1.generation.sample import sample
 
-        return sample(self.child)
+        return sample(self.child, self._check)
+
+    def _check(self, columns: list[str], dataset: str) -> None:
+        """What the steps need, before anything is sampled: their columns, and the evaluation sets.
+
+        Raises:
+            RecipeError: nothing to judge by where that was asked for.
+            EnvironmentProblem: an evaluation set that cannot be had.
+        """
+        values, self.columns = self.values, columns
+        windowed = values["pass_rate_min"] is not None or values["pass_rate_max"] is not None
+        try:
+            self.verifiable = can_verify(columns, values["solution_column"])
+            self.steps = asked_steps(values, can_verify=self.verifiable)
+            if "verify" in self.steps:
+                check_columns(columns, values["solution_column"], values["reward_funcs"])
+            elif windowed and "filter" in self.steps and not self._found(VERDICTS).exists():
+                raise RecipeError(
+                    "a pass rate needs right answers or rewards, and here is neither",
+                    fix=f"the dataset has: {', '.join(columns)}; set solution_column to the gold answer's, "
+                    "or name reward_funcs",
+                )
+        except RecipeError as error:
+            error.where = dataset
+            raise
+        if "decontaminate" in self.steps:
+            self.child.events.send("phase", name="loading evaluation sets")
+            self.sets = evaluation_sets.load_sets(values["against"] or list(evaluation_sets.UPSTREAM))
+        if values["only"] is None and "verify" not in self.steps:
+            self._say("no column holds a gold answer: nothing is verified, and every completion is kept")
 
     def _begin(self, steps: list[str]) -> None:
         rows, samples = self.facts["rows"], self.facts["samples"]
@@ -106,7 +135,8 @@ class Generation:
             reward_funcs=self.values["reward_funcs"],
             on_chunk=on_chunk,
         )
-        self.result["verdicts"] = dict(counts.most_common())
+        if self.verifiable:
+            self.result["verdicts"] = dict(counts.most_common())
         self.funnel.add("verified", self.facts["rows"], self.facts["samples"], verdicts=dict(counts))
 
     def _filter(self) -> None:
@@ -118,7 +148,7 @@ class Generation:
 
     def _rules(self) -> Rules:
         values = self.values
-        verified = self._found(VERDICTS).exists()
+        verified = self.verifiable and self._found(VERDICTS).exists()
         keep: Any = values["keep"] or ("right" if verified and values["choose"] != "majority" else "any")
         return Rules(
             keep=keep,
@@ -128,11 +158,9 @@ class Generation:
         )
 
     def _decontaminate(self) -> None:
-        self.child.events.send("phase", name="loading evaluation sets")
-        against = self.values["against"] or list(evaluation_sets.UPSTREAM)
-        sets = evaluation_sets.load_sets(against)
-        index = Index(sets, self.values["ngram_size"], self.values["match"])
         self.child.events.send("phase", name="comparing with evaluation sets")
+        sets = self.sets
+        index = Index(sets, self.values["ngram_size"], self.values["match"])
         path, found = self.folder / CONTAMINATION, set[int]()
 
         def evidence() -> Iterator[dict[str, Any]]:
@@ -187,8 +215,8 @@ class Generation:
         self.result["exported"] = counts
         if not counts:
             self._say(
-                "no completion is left, so nothing is exported; the counts say where they were lost: "
-                f"openr1 generate --from {self.folder} --only filter,export with a looser rule"
+                "no completion is left, so nothing is exported; the counts say where they were lost. With "
+                f"looser rules: openr1 generate --from {self.folder} --only {','.join(self.steps)} …"
             )
             return
         self.result["dataset"] = str(folder)
@@ -227,9 +255,9 @@ class Generation:
         return {line["row"] for line in read_lines(self._found(CONTAMINATION))}
 
     def _found(self, name: str) -> Path:
-        """A step's file: this run's, else that of the run the samples are from."""
-        own = self.folder / name
-        return Path(self.taken) / name if self.taken and not own.exists() else own
+        """A step's file: this run's, else that of the run it takes its samples from, and so on."""
+        places = [place / name for place in (self.folder, *self.taken)]
+        return next((place for place in places if place.exists()), places[0])
 
     def _say(self, text: str) -> None:
         self.child.events.send("notice", text=text)

@@ -35,10 +35,14 @@ DISTILABEL_BATCH = 50  # distilabel's own default
 STOP_LOOK_S = 0.2  # how long a wish to stop may go unnoticed there
 
 
-def sample(child: Child) -> SampleSet:
+def sample(child: Child, check: Callable[[list[str], str], None]) -> SampleSet:
     """Draw what is missing and write everything down. Nothing is held in memory that grows with the texts.
 
     Samples that failed are tried again by every call, those of a run that went on without them too.
+
+    Args:
+        check: given the dataset's columns and its name before anything is sampled; raises where the steps
+            after sampling cannot work.
 
     Raises:
         OpenR1Error: see `open_source`, `conversations`, `Loop.draw` and the backend.
@@ -47,11 +51,13 @@ def sample(child: Child) -> SampleSet:
     made, quarantine = SampleSet(child.run.path), quarantine_of(child)
     if made.path.exists():
         if not quarantine:  # only the steps behind it were interrupted
+            check(made.facts["columns"], str(made.facts["dataset"]))
             return made
         _forget_verdicts(child, quarantine.rows())
         made.path.unlink()
     child.events.send("phase", name="loading data")
     source = open_source(values)
+    check([name for name in source.columns if name not in OURS], source.name)
     template = PromptTemplate(values["prompt_template"]) if values["prompt_template"] else None
 
     def sent() -> Iterator[list[dict[str, str]]]:

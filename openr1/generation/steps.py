@@ -21,10 +21,10 @@ def asked_steps(values: dict[str, Any], *, can_verify: bool) -> list[str]:
     """The steps to do, in order: those of `only`, else all for which there is something to do.
 
     Args:
-        can_verify: the dataset has a gold answer or tests.
+        can_verify: the dataset has a gold answer or tests; rewards by name are verified without, too.
     """
     if values["only"] is not None:
         return [step for step in STEPS if step in values["only"]]
-    skipped = set() if can_verify else {"verify"}
+    skipped = set() if can_verify or values["reward_funcs"] else {"verify"}
     skipped |= set() if values["against"] else {"decontaminate"}
     return [step for step in STEPS if step not in skipped]

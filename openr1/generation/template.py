@@ -52,8 +52,8 @@ class PromptTemplate:
         from jinja2 import StrictUndefined, TemplateSyntaxError, meta
         from jinja2.sandbox import SandboxedEnvironment
 
-        self.where = where
         self.text = read_template(text)
+        self.where, self._shown = where, "the template" if self.text == text else text
         self.plain = not re.search(r"\{[{%]", self.text)
         environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
         try:
@@ -62,7 +62,7 @@ class PromptTemplate:
         except TemplateSyntaxError as error:
             raise RecipeError(
                 f"the prompt template is no Jinja: {error.message}",
-                where=f"{where}, line {error.lineno} of the template",
+                where=f"{where}, line {error.lineno} of {self._shown}",
                 fix="write {{ instruction }} where the problem goes",
             ) from error
         if not self.names and not (self.plain and "{prompt}" in self.text):
@@ -81,7 +81,7 @@ class PromptTemplate:
             hint = f"did you mean {{{{ {near} }}}}? " if near else ""
             raise RecipeError(
                 f"the prompt template uses `{name}`, which is no column",
-                where=f"{self.where}, line {self._line_of(name)} of the template",
+                where=f"{self.where}, line {self._line_of(name)} of {self._shown}",
                 fix=f"{hint}there is: {INSTRUCTION}, {', '.join(columns)}",
             )
 
@@ -98,7 +98,7 @@ class PromptTemplate:
         except Exception as error:  # jinja2's own, and whatever an expression in the template raises
             raise RecipeError(
                 f"the prompt template fails: {error}",
-                where=f"{self.where}, line {_failing_line(error)} of the template",
+                where=f"{self.where}, line {_failing_line(error)} of {self._shown}",
                 fix="mend the template, or the row",
             ) from error
 

@@ -76,6 +76,36 @@ def can_verify(columns: Sequence[str], asked: str | None) -> bool:
     return bool(gold_columns(columns, asked)) or TESTS in columns
 
 
+def check_columns(
+    columns: Sequence[str], asked: str | None, reward_funcs: Sequence[Any] | None
+) -> tuple[list[str], list[Any]]:
+    """The columns of the gold answer, and the rewards by name; either is enough to judge by.
+
+    Raises:
+        RecipeError: nothing to judge by, or a reward that needs a column which is not there.
+        EnvironmentProblem: programs to run, and no sandbox here.
+    """
+    golds = gold_columns(columns, asked)
+    if not golds and TESTS not in columns and not reward_funcs:
+        raise RecipeError(
+            f"the dataset has no column for the gold answer (looked for {', '.join(GOLD_NAMES)}, {TESTS})",
+            fix=f"it has: {', '.join(columns)}; set solution_column to one of them, or leave verify out",
+        )
+    if TESTS in columns:
+        walls()
+    rewards = get_reward_funcs(list(reward_funcs)) if reward_funcs else []
+    given = {*columns, *(["solution"] if golds else [])}
+    for reward in rewards:
+        for either in reward.columns:
+            if not given & set(either):
+                raise RecipeError(
+                    f"the reward `{reward.name}` needs a column {' or '.join(either)}",
+                    fix=f"the dataset has: {', '.join(columns)}; set solution_column to the gold answer's, "
+                    "or name another reward",
+                )
+    return golds, rewards
+
+
 class Verdicts:
     """Every problem's verdicts in a file, by row; read as they are asked for."""
 
@@ -119,18 +149,9 @@ def verify(
         Verdicts of all completions, counted.
 
     Raises:
-        RecipeError: nothing to judge by.
-        EnvironmentProblem: programs to run, and no sandbox here; or math-verify is not installed.
+        RecipeError, EnvironmentProblem: see `check_columns`; or math-verify is not installed.
     """
-    golds = gold_columns(columns, solution_column)
-    if not golds and TESTS not in columns:
-        raise RecipeError(
-            f"the dataset has no column for the gold answer (looked for {', '.join(GOLD_NAMES)}, {TESTS})",
-            fix=f"it has: {', '.join(columns)}; set solution_column to one of them, or leave verify out",
-        )
-    if TESTS in columns:
-        walls()
-    rewards = get_reward_funcs(list(reward_funcs)) if reward_funcs else []
+    golds, rewards = check_columns(columns, solution_column, reward_funcs)
     mend_tail(path)
     counts: Counter[str] = Counter()
     done = Verdicts(path)

@@ -16,13 +16,14 @@ _COUNT = re.compile(r"^(?:(\d+)(?:\s*[x×*]\s*|\s+))?(.+)$", re.IGNORECASE)
 _AROUND = re.compile(
     r"\b(nvidia|geforce|tesla|amd|instinct|gpus?|cards?|sxm\d?|hbm\d?)\b|[\s-]", re.IGNORECASE
 )
+_NODES_FIRST = re.compile(r"^(\d+)\s*[x×*]\s*(\d+\s*[x×*].+)$", re.IGNORECASE)
 _NODES = re.compile(r"^(\d+)\s*nodes?$", re.IGNORECASE)
 _CORES = re.compile(r"^(\d+)\s*(?:cpu\s*)?cores?$", re.IGNORECASE)
 _RAM = re.compile(r"^(\d+)\s*g(?:i?b)?\s*(?:of\s*)?ram$", re.IGNORECASE)
 
 
 def simulate(spec: str, base: Machine | None = None) -> Machine:
-    """The machine that `spec` describes: `[COUNTx]CARD[, N nodes][, N cores][, N GB RAM]` or `cpu`.
+    """The machine that `spec` describes: `[[NODESx]COUNTx]CARD[, N nodes][, N cores][, N GB RAM]` or `cpu`.
 
     What the text does not say is taken from `base` (disk), or set by a plain rule that is said in the
     reason (cores and RAM of a GPU host).
@@ -43,9 +44,13 @@ def simulate(spec: str, base: Machine | None = None) -> Machine:
             ram_gib = int(found[1])
         else:
             raise _unreadable(spec, f"{part!r} is not a number of nodes, cores or GB of RAM")
+    head = parts[0]
+    if found := _NODES_FIRST.match(head):
+        if any(map(_NODES.match, parts[1:])):
+            raise _unreadable(spec, "the number of nodes is said twice")
+        nodes, head = int(found[1]), found[2]
     if nodes < 1 or cores == 0 or ram_gib == 0:
         raise _unreadable(spec, "counts start at 1")
-    head = parts[0]
     why = f"simulated: {spec}"
     if head.lower() == "cpu" or _CORES.match(head):
         found = _CORES.match(head)
@@ -88,6 +93,7 @@ def partition_machine(partition: SlurmPartition, nodes: int = 1, base: Machine |
 
 def _card(text: str) -> GpuSpec | None:
     """The catalogue's card, if the text is its name and nothing else: half a match would be a guess."""
+    text = re.sub(r"^\d{4}\b", r"RTX \g<0>", text)  # a 3090
     spec = find_spec(text)
     if spec is None:
         return None

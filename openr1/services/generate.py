@@ -16,7 +16,7 @@ from openr1.generation.evaluation_sets import parse_against
 from openr1.generation.steps import STEP_OF
 from openr1.generation.template import BACKSPACE, PromptTemplate
 from openr1.hardware import Machine
-from openr1.runs import manifest
+from openr1.runs import manifest, resolved_file
 from openr1.runs.folder import RunFolder, runs_root
 from openr1.services.engines import sampling_plan
 from openr1.services.evaluate import label_of
@@ -39,7 +39,8 @@ from openr1.services.stage import Outcome, execute
 
 DEFAULT_DATASET = "AI-MO/NuminaMath-TIR"
 
-# Names of open-r1's generate.py and generate_reasoning.py, and of distilabel's pipeline.
+PART = "--split 'train[0:200]' takes a part; one run may take all, for the same command continues"
+# Names of open-r1's generate.py, generate_reasoning.py, compute_pass_rate.py, decontaminate.py; of vLLM.
 UPSTREAM_NAMES = {
     "hf_dataset": "dataset_name",
     "hf_dataset_config": "dataset_config",
@@ -50,12 +51,29 @@ UPSTREAM_NAMES = {
     "input_batch_size": "batch_size",
     "max_concurrent": "batch_size",
     "max_tokens": "max_new_tokens",
+    "max_completion_length": "max_new_tokens",
+    "timeout": "server_timeout",
+    "dataset_prompt_column": "prompt_column",
+    "problem_column": "prompt_column",
+    "output_dataset_name": "hub_dataset_id",
+    "new_dataset_name": "hub_dataset_id",
+    "tensor_parallel_size": "tensor_parallel",
+    "pipeline_parallel_size": "pipeline_parallel",
+    "max_model_len": "max_model_length",
 }
 # What they set about their own machinery, and why there is nothing to set here.
 WITHOUT_MEANING = {
-    "client_replicas": "one client keeps every server busy",
+    "client_replicas": "one client keeps every server busy, with --batch_size requests at each",
     "retries": "what fails is tried again, and named when it keeps failing",
     "uuid_column": "finished samples are known by their prompt",
+    "reward_weights": "every reward counts alike in the pass rate",
+    "cleanup": "contaminated problems are left out; contamination.jsonl names them",
+}
+# What is asked for in another way here.
+INSTEAD = {
+    "output_file": "--output_dir FOLDER; samples.jsonl there has every completion, dataset/ the export",
+    "dataset_start_index": PART,
+    "dataset_end_index": PART,
 }
 # Keys that decide how samples are drawn; with `--from` they are drawn already.
 OF_SAMPLING = {
@@ -106,7 +124,14 @@ def run(asked: Asked, listen: Listener) -> Outcome:
 
 
 def without_upstreams_own(asked: Asked) -> tuple[Asked, list[str]]:
-    """The request without the flags that mean nothing here, and a remark for each."""
+    """The request without the flags that mean nothing here, and a remark for each.
+
+    Raises:
+        UsageError: a flag for what is done in another way here.
+    """
+    for key in asked.overrides:
+        if key in INSTEAD:
+            raise UsageError(f"there is no `--{key}` here", where="the command line", fix=INSTEAD[key])
     ignored = [key for key in asked.overrides if key in WITHOUT_MEANING]
     said = [f"--{key} has no effect: {WITHOUT_MEANING[key]}" for key in ignored]
     rest = {key: value for key, value in asked.overrides.items() if key not in ignored}
@@ -188,19 +213,21 @@ def prepare_from(recipe: Recipe, resolved: Resolved, machine: Machine, asked: As
         UsageError: no such run, one of another stage, or one without samples.
     """
     notices = _check_values(resolved)
-    source = samples_of(str(resolved["from_run"]), resolved.where("from_run"))
+    taken = samples_of(str(resolved["from_run"]), resolved.where("from_run"))
+    source = taken[-1]
     facts = json.loads((source.path / "sampling.json").read_text(encoding="utf-8"))
     resolved = resolved.with_values("pipeline", {MODEL: (facts["model"], f"sampled in {source.path}")})
-    found = source.manifest or {}
+    found = taken[0].manifest or {}
     resolved = replace(resolved, parents={str(found.get("section")): str(found.get("hash"))})
     run = locate_run(recipe, resolved, asked)
-    plan = {"model": facts["model"], "samples": str(source.path)}
+    plan = {"model": facts["model"], "taken": [str(each.path) for each in taken]}
     prepared = prepare_section(resolved, run, machine, asked, extra_plan=plan)
     return replace(prepared, notices=(*prepared.notices, *notices))
 
 
-def samples_of(name: str, where: str) -> RunFolder:
-    """The generate run that a person names by its folder or its name under runs/.
+def samples_of(name: str, where: str) -> list[RunFolder]:
+    """The generate run that a person names by its folder or its name under runs/, then the run it is from
+    itself, and so on; the last has the samples.
 
     Raises:
         UsageError: there is none, or it has no samples.
@@ -215,16 +242,31 @@ def samples_of(name: str, where: str) -> RunFolder:
                 where=str(path),
                 fix="name a run of openr1 generate",
             )
-        if not (path / "samples.jsonl").exists() or not (path / "sampling.json").exists():
+        earlier = _taken_by(path)
+        last = earlier[-1] if earlier else path
+        if not (last / "samples.jsonl").exists() or not (last / "sampling.json").exists():
             raise UsageError(
-                "this run has no samples yet", where=str(path), fix="give its command again to finish it"
+                f"the samples of this run were in {last}, and are gone"
+                if earlier
+                else "this run has no samples yet",
+                where=str(path),
+                fix="name another run, or sample anew without --from"
+                if earlier
+                else "give its command again to finish it",
             )
-        return RunFolder(path)
+        return [RunFolder(place) for place in (path, *earlier)]
     raise UsageError(
         f"no run `{name}`",
         where=where,
         fix="openr1 runs ls shows what is there; name a run of openr1 generate",
     )
+
+
+def _taken_by(run: Path) -> list[Path]:
+    """The runs whose samples and findings a run was given."""
+    path = RunFolder(run).resolved
+    plan = resolved_file.read(path).get("plan") if path.exists() else None
+    return [Path(place) for place in (plan or {}).get("taken", [])]
 
 
 def _refuse_sampling(overrides: Mapping[str, Any]) -> None:

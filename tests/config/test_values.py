@@ -153,7 +153,10 @@ def test_a_pass_rate_file_names_its_command() -> None:
         "pass_rate_max": 0.8,
         "keep": "any",
         "truncated_as": "wrong",
+        "layouts": "full",  # one row per problem, for GRPO
     }
+    named = generate_command({"pass_rate_max": 1, "output_dataset_name": "me/filtered"})
+    assert named and "--hub_dataset_id me/filtered" in named
     section = parse(FOLDER / "pass-rate-demo.yaml", "grpo").sections[0]
     assert section.old and section.old.notices[-1].endswith(generate_command(values) or "?")
     part = generate_command({"pass_rate_min": 0, "dataset_start_index": 0, "dataset_end_index": 200})

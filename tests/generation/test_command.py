@@ -6,10 +6,16 @@ import json
 import random
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from openr1.cli.common import asked_from
+from openr1.config.schema import own_defaults
+from openr1.errors import RecipeError, UsageError
+from openr1.generation.run import Generation
+from openr1.generation.samples import SampleSet, problem_of
 from tests.conftest import Cli, only_run, rows_of, small_disk
 from tests.sampling.fake_server import serving
 
@@ -109,10 +115,13 @@ def test_steps_from_a_finished_run(sampled: tuple[Cli, Path]) -> None:
     again = cli("generate", "--from", run, "--only", "filter,export", "--keep", "any", "--choose", "first",
                 "--layouts", "full,openr1-math", "--json").json  # fmt: skip
     assert again["was_finished"] and again["run"] == done["run"]  # the same run, named by its path
-    alone = cli(
-        "generate", "--from", run, "--only", "decontaminate", "--against", "t=t.jsonl", "--match", "open-r1"
-    )
+    # A run of steps is one to take from: its selection, and the samples of the run that it is from itself.
+    words = ("--only", "decontaminate,export", "--against", "t=t.jsonl", "--match", "open-r1")
+    alone = cli("generate", "--from", done["run"], *words, "--run_name", "third")
     assert "contaminated problems: 1 (t 1)" in alone.out  # `3+3,` and `3 + 3,` differ, the rest does not
+    assert "messages: 3 rows" in alone.out and "runs/first/samples.jsonl" in alone.out
+    third = json.loads((cli.folder / "runs" / "third" / "manifest.json").read_text())
+    assert third["parents"] == {"generate": done["run"].rpartition("-")[2]}
 
 
 def test_nothing_right_is_said_and_exports_nothing(sampled: tuple[Cli, Path]) -> None:
@@ -165,6 +174,44 @@ def test_a_backspace_is_flagged_where_it_is_written_and_where_it_is_sent(cli: Cl
     assert "2 of 2 prompts hold a backspace" in done.err
 
 
+def test_upstreams_flags_mean_what_they_meant(broken: Cli) -> None:
+    """Those of its four scripts: each is understood, or a remark says why not."""
+    given = (
+        *("--hf-dataset", "d.jsonl", "--hf-dataset-config", "c", "--hf-dataset-split", "test"),
+        *("--hf-output-dataset", "me/traces", "--prompt-column", "question_text", "--timeout", 600),
+        *("--vllm-server-url", "http://one:8000/v1", "--api-addr", "two:8000", "--input-batch-size", 32),
+        *("--max-tokens", 99, "--top-p", 0.9, "--retries", 3, "--client-replicas", 2, "--uuid-column", "id"),
+        *("--max-model-len", 4096, "--private", "--cleanup", "--prompt-template", "{prompt}"),
+    )
+    done = broken("generate", *given, "--dry-run", "--json").json
+    expected = {
+        "dataset_name": "d.jsonl",
+        "dataset_config": "c",
+        "dataset_split": "test",
+        "hub_dataset_id": "me/traces",
+        "prompt_column": "question_text",
+        "server_timeout": 600,
+        "server": ["http://one:8000/v1", "two:8000"],
+        "batch_size": 32,
+        "max_new_tokens": 99,
+        "top_p": 0.9,
+        "max_model_length": 4096,
+        "private": True,
+        "prompt_template": "{prompt}",
+    }
+    assert {key: done["values"][key]["value"] for key in expected} == expected
+    ignored = ["client_replicas", "retries", "uuid_column", "cleanup"]
+    assert all(any(said.startswith(f"--{key} has no effect") for said in done["notices"]) for key in ignored)
+
+
+def test_two_names_of_one_key_that_differ_are_refused() -> None:
+    names = {"hf_dataset": "dataset_name", "dataset": "dataset_name"}
+    with pytest.raises(UsageError, match="`--dataset` and another name of `dataset_name` are given: b and a"):
+        asked_from(["--hf-dataset", "a", "--dataset", "b"], renamed=names)
+    _, asked = asked_from(["--hf-dataset", "a", "--dataset", "a"], renamed=names)
+    assert asked.overrides == {"dataset_name": ("a", "a")}
+
+
 LOCAL = (*MODEL, "--dataset", "d.jsonl")
 
 # words after `generate`, exit code, what the message holds, what its place holds, what it advises
@@ -182,6 +229,9 @@ REFUSED: list[tuple[tuple[str, ...], int, str, str, str]] = [
     (("--from", "whole", "--only", "export", "--choose", "first"), 3, "filter step", "--choose", "add"),
     (("--from", "whole", "--pass_rate_min", "1", "--pass_rate_max", "0"), 3, "above", "--pass_", "swap"),
     (("--from", "whole", "--reward_funcs", "acuracy"), 3, "unknown reward", "--reward_funcs", "accuracy?"),
+    ((*LOCAL, "--output-file", "out.jsonl"), 2, "no `--output_file`", "command line", "--output_dir FOLDER"),
+    ((*LOCAL, "--dataset-start-index", "200"), 2, "no `--dataset_start_index`", "", "'train[0:200]'"),
+    ((*LOCAL, "--prompt-template", "a.jinja"), 3, "is no Jinja", "line 2 of a.jinja", "{{"),
     ((*LOCAL, "--prompt-template", "a {{ b }"), 3, "is no Jinja", "line 1 of the template", "{{"),
     ((*LOCAL, "--prompt-template", "none.jinja"), 3, "cannot be read", "none.jinja", "file"),
     ((*LOCAL, "--prompt-template", "Solve!"), 3, "never uses the row", "--prompt_template", ""),
@@ -196,6 +246,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     for name, stage in (("trained", "sft"), ("empty", "generate"), ("whole", "generate")):
         manifest = {"format": 1, "state": "interrupted", "hash": "0", "stage": stage, "section": stage}
         cli.write(f"runs/{name}/manifest.json", json.dumps(manifest))
+    cli.write("a.jinja", "Solve\n{{ instruction }")
     cli.write("runs/whole/samples.jsonl", "")
     cli.write("runs/whole/sampling.json", json.dumps({"model": "m", "columns": ["problem"]}))
     return cli
@@ -235,6 +286,89 @@ def test_refused_by_the_child(broken: Cli, words: tuple[str, ...], what: str, wh
     assert where in error["where"]
     assert fix in error["fix"]
     subprocess.run(["rm", "-r", str(broken.folder / "out")], check=True)
+
+
+BEFORE: list[tuple[dict[str, Any], str, str]] = [
+    ({"only": ["verify"]}, "no column for the gold answer", "set solution_column"),
+    ({"solution_column": "gold"}, "no column `gold`", "set solution_column"),
+    ({"pass_rate_min": 0.1}, "a pass rate needs right answers or rewards", "name reward_funcs"),
+    ({"reward_funcs": ["format", "cosine"]}, "`cosine` needs a column solution or answer", "another reward"),
+    ({"against": ["gone=gone.jsonl"]}, "no such dataset file: gone.jsonl", "check the path"),
+]
+
+
+@pytest.mark.parametrize(("values", "what", "fix"), BEFORE, ids=[case[1] for case in BEFORE])
+def test_what_later_steps_lack_is_told_before_anything_is_sampled(
+    tmp_path: Path, values: dict[str, Any], what: str, fix: str
+) -> None:
+    generation = generation_of(tmp_path, **values)
+    with pytest.raises(RecipeError) as caught:
+        generation._check(["problem"], "d.jsonl")
+    assert what in caught.value.what and fix in str(caught.value.fix)
+
+
+def generation_of(folder: Path, **values: Any) -> Generation:
+    """The steps of a run, without the process around them."""
+    events = SimpleNamespace(send=lambda *args, **fields: None)
+    child = SimpleNamespace(
+        values=own_defaults("generate") | values,
+        run=SimpleNamespace(path=folder),
+        config={"plan": {}},
+        events=events,
+        check_stop=lambda: None,
+    )
+    return Generation(child)  # type: ignore[arg-type]
+
+
+def test_rewards_that_need_no_gold_answer_make_a_pass_rate(tmp_path: Path) -> None:
+    good, bad = "<think>\na\n</think>\n<answer>\nb\n</answer>", "b"
+    each = [[good, bad], [good, good], [bad, bad]]
+
+    def samples(texts: list[str]) -> list[dict[str, Any]]:
+        return [{"text": text, "finish_reason": "stop", "tokens": 3} for text in texts]
+
+    problems = [
+        problem_of(row, {"prompt": f"{row}"}, [{"role": "user", "content": f"{row}"}], samples(texts))
+        for row, texts in enumerate(each)
+    ]
+    made = SampleSet(tmp_path)
+    made.write(problems, {"columns": ["prompt"], "prompt_column": "prompt", "dataset": "d.jsonl"})
+    generation = generation_of(tmp_path, reward_funcs=["format"], pass_rate_min=0.1, pass_rate_max=0.9)
+    generation._check(["prompt"], "d.jsonl")
+    generation.samples, generation.facts = made, made.facts
+    assert generation.steps == ["verify", "filter", "export"]
+    generation._verify()
+    generation._filter()
+    assert [line["pass_rate"] for line in rows_of(tmp_path / "selection.jsonl")] == [0.5, 1.0, 0.0]
+    assert [line["chosen"] for line in rows_of(tmp_path / "selection.jsonl")] == [[0, 1], [], []]
+    assert "verdicts" not in generation.result  # nothing was there to judge by
+
+
+@pytest.mark.slow
+def test_a_pass_rate_of_rewards_that_need_no_gold_answer_feeds_grpo(cli: Cli) -> None:
+    """As the recipes of open-r1's compute_pass_rate.py say it, by its flags."""
+    cli.write("d.jsonl", jsonl([{"prompt": f"{n}", "solution": str(n)} for n in range(6)]))
+    texts = ["<think>\na\n</think>\n<answer>\nb\n</answer>", "b"]
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        row = int(body["messages"][-1]["content"])
+        return {"text": texts[body["seed"] % 2 if row < 4 else row % 2], "tokens": 3}
+
+    with serving(answer) as server:
+        words = ("generate", "--dataset", "d.jsonl", "--server", server.url, "--num-generations", 8)
+        more = ("--max-completion-length", 64, "--pass_rate_min", 0.1, "--pass_rate_max", 0.9)
+        kept = ("--keep", "any", "--truncated_as", "wrong", "--layouts", "full", "--seed", 3)
+        done = cli(*words, *more, *kept, "--reward_funcs", "format", "--json").json
+        cli.write("e.jsonl", jsonl([{"prompt": f"{n}"} for n in range(6)]))
+        bare = cli(*(w if w != "d.jsonl" else "e.jsonl" for w in words), *more, *kept[2:],
+                   "--reward_funcs", "format", "--json").json  # fmt: skip
+    assert done["result"]["exported"] == bare["result"]["exported"] == {"full": 4}
+    assert bare["result"]["funnel"][-2]["step"] == "pass rate" and "verdicts" not in bare["result"]
+    trained = cli(
+        *("grpo", *MODEL, "--dataset", done["result"]["dataset"], "--max_steps", 1, "--num_generations", 2),
+        *("--global_batch_size", 4, "--max_completion_length", 8, "--reward_funcs", "accuracy", "--json"),
+    ).json
+    assert trained["result"]["steps"] == 1
 
 
 def test_an_evaluation_set_that_is_not_here(sampled: tuple[Cli, Path]) -> None:

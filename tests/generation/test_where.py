@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
 from openr1.launch.command import free_port
+from openr1.services import serving
 from tests.conftest import Cli, rows_of
 from tests.sampling.test_backends import wait_for
 
@@ -63,6 +65,20 @@ def test_ray_joins_the_nodes_where_it_is_asked_for(cli: Cli) -> None:
     assert "ray start --block" in lines[0] and "--head --port 6379" in lines[0]
     assert "--distributed-executor-backend ray" in lines[1] and "RAY_ADDRESS=NODE0:6379" in lines[1]
     assert lines[2].startswith("node 1:") and "--address NODE0:6379" in lines[2]
+
+
+def test_the_first_node_says_where_rays_dashboard_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr(serving.shutil, "which", lambda name: name)
+    monkeypatch.setattr(serving.vllm_server, "start", lambda command, log: started.append(command.argv))
+    said: list[dict[str, Any]] = []
+    for rank in (0, 1):
+        prepared: Any = SimpleNamespace(nodes=SimpleNamespace(rank=rank))
+        serving._ray(prepared, tmp_path, {"addresses": ["n1", "n2"]}, said.append)
+    assert ["--head" in argv for argv in started] == [True, False]
+    (notice,) = said
+    assert "http://n1:8265" in notice["text"]
+    assert "ssh -N -L 8265:n1:8265 LOGIN_NODE, then http://localhost:8265" in notice["text"]
 
 
 @pytest.mark.parametrize(

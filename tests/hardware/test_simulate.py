@@ -26,6 +26,8 @@ from openr1.hardware.facts import SlurmPartition
         ("4x A100-SXM4-80GB", 4, "A100-80GB", 1, "derived"),
         ("NVIDIA H200", 1, "H200", 1, "derived"),
         ("RTX 4070", 1, "RTX 4070", 1, "light"),
+        ("2x8xH100", 8, "H100", 2, "derived"),
+        ("4x3090", 4, "RTX 3090", 1, "derived"),
     ],
 )
 def test_machines_that_parse(text: str, count: int, card: str, nodes: int, profile: str) -> None:
@@ -60,6 +62,9 @@ def test_what_is_assumed_is_said() -> None:
         "x",
         "8 H100s!?",
         "H100 and T4",
+        "0x8xH100",
+        "2x8xH100, 2 nodes",
+        "3095",
     ],
 )
 def test_machines_that_do_not_parse(text: str) -> None:

@@ -27,6 +27,7 @@ FLAGS: tuple[tuple[str, str, Any], ...] = (
     ("reward_funcs", "reward_funcs", ["accuracy", "format", "tag_count"]),
     ("pass_rate_min", "pass_rate_min", 0.1),
     ("pass_rate_max", "pass_rate_max", 0.9),
+    ("output_dataset_name", "hub_dataset_id", None),
 )
 UNSAID = {"model_revision": "main"}
 
@@ -42,7 +43,7 @@ def generate_command(values: Mapping[str, Any]) -> str | None:
             continue
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         words += [f"--{flag}", shlex.quote(text)]
-    return " ".join([*words, *_split(values), "--keep any --truncated_as wrong"])
+    return " ".join([*words, *_split(values), "--keep any --truncated_as wrong --layouts full"])
 
 
 def _split(values: Mapping[str, Any]) -> list[str]:
