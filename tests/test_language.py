@@ -92,8 +92,8 @@ def notices() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Dict):
                 keys = [getattr(key, "value", None) for key in node.keys]
-                if "event" in keys and "text" in keys:
-                    yield from ((path.name, text) for text in templates(node.values[keys.index("text")]))
+                for key in {"text", "name"} & {*keys} if "event" in keys else ():
+                    yield from ((path.name, text) for text in templates(node.values[keys.index(key)]))
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "text":
                 yield from ((path.name, text) for text in templates(node.value))
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("notices.append", "said.append"):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from openr1.language import label, translate
+from openr1.language import translate
 from openr1.runs.words import duration, gib, short
 
 FILE = "rehearsal.json"
@@ -18,7 +18,7 @@ def rehearsed(run: Path) -> dict[str, Any] | None:
         found = json.loads((run / FILE).read_text(encoding="utf-8"))
         rows = [
             {
-                "name": label(name),
+                "name": name,
                 "measured": gib(one["peak_bytes"]),
                 "predicted": "–" if one["predicted_bytes"] is None else gib(one["predicted_bytes"]),
                 "seconds": short(one["seconds"]),
