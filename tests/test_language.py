@@ -328,6 +328,14 @@ def test_a_refusal_names_its_causes_in_chinese(cli: Cli) -> None:
     assert not re.search("[a-z]{4}", what.partition("放不下")[2].replace("update", ""))
 
 
+def test_recipes_and_keys_are_told_in_chinese(cli: Cli) -> None:
+    """What fits in part, what it needs, and what type a key has."""
+    listed = cli("configs", "ls", "--simulate", "RTX 3060", OPENR1_LANG="zh", COLUMNS="100").out
+    assert "sft, grpo 放不下" in listed and "[" not in listed and not re.search(r"\bfits?\b|cores", listed)
+    told = cli("configs", "explain", "learning_rate", OPENR1_LANG="zh").out
+    assert "数（0 或更大）" in told
+
+
 def test_every_message_of_these_rooms_is_in_the_catalogue() -> None:
     found = set(messages())
     assert len(found) > 100  # the reader of the code still finds them

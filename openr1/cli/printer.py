@@ -163,22 +163,27 @@ def hanging(console: Console, head: str, text: str) -> str:
 
 
 class _Han:
-    """A table's cell in Chinese, broken by `han_lines`: rich breaks at spaces alone."""
+    """A table's cell in Chinese, broken as `han_lines` does: rich breaks at spaces alone."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, markup: str) -> None:
+        from rich.text import Text
+
+        self.text = Text.from_markup(markup)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         from rich.text import Text
 
-        yield Text("\n".join(han_lines(self.text, options.max_width)))
+        lines = self.text.divide(_breaks(self.text.plain, options.max_width))
+        for line in lines:
+            line.rstrip()
+        yield Text("\n").join(lines)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         from rich.cells import cell_len
         from rich.measure import Measurement
 
-        longest = max(cell_len(piece) for piece in _PIECE.findall(self.text))
-        return Measurement(min(longest, options.max_width), min(cell_len(self.text), options.max_width))
+        longest = max(cell_len(piece) for piece in _PIECE.findall(self.text.plain))
+        return Measurement(min(longest, options.max_width), min(self.text.cell_len, options.max_width))
 
 
 HAN = re.compile("[\u3400-\u9fff]")
@@ -190,12 +195,19 @@ _PIECE = re.compile(
 
 def han_lines(text: str, room: int) -> list[str]:
     """Lines of at most `room` columns; Chinese has no spaces to break at."""
+    ends = [*_breaks(text, room), len(text)]
+    return [text[start:end].rstrip() for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _breaks(text: str, room: int) -> list[int]:
+    """Where the second line begins, and every one after it."""
     from rich.cells import cell_len
 
-    lines = [""]
-    for piece in _PIECE.findall(text):
-        if lines[-1] and cell_len(lines[-1] + piece) > room:
-            lines.append("")
-        if lines[-1] or lines == [""] or not piece.isspace():  # the first line keeps its indentation
-            lines[-1] += piece
-    return [line.rstrip() for line in lines]
+    found, width = [], 0
+    for piece in _PIECE.finditer(text):
+        length = cell_len(piece[0])
+        if width and width + length > room and not piece[0].isspace():  # a space ends the line before
+            found.append(piece.start())
+            width = 0
+        width += length
+    return found

@@ -76,6 +76,10 @@ def test_a_table_s_chinese_cells_fill_their_column(
     assert head.split() == ["键", "来源"] and first.startswith("  optim  计划：torch 自带的")
     assert cell_len(first.rstrip()) > 36
 
+    table.add_row("fits", "[green]放得下[/]")
+    printer.table(table)
+    assert "放得下" in out.getvalue() and "[green]" not in out.getvalue()
+
 
 def test_eight_cards_that_are_alike_are_one_row(cli: Cli) -> None:
     out = cli("hw-profile", "--simulate", "8xH100", COLUMNS="100").out
