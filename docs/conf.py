@@ -16,8 +16,10 @@ release = __version__
 extensions = ["myst_parser", "sphinx_copybutton"]
 html_theme = "furo"
 html_title = f"openr1 {release}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["openr1.css"]
 myst_heading_anchors = 4
+smartquotes = False  # `--flag` stays two dashes, also where it is no code
 myst_enable_extensions = ["colon_fence", "deflist"]
 exclude_patterns = ["_build"]
 # A page that refers to a file of the repository beside docs/ is meant for readers on a code host as well.

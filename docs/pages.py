@@ -78,9 +78,9 @@ def _keys(stage: str) -> str:
     for key in sorted(keys_of(stage)):
         meaning = next(m for m in explain(key).meanings if stage in m.stages)
         kind = meaning.type + (f", one of {', '.join(map(str, meaning.choices))}" if meaning.choices else "")
-        unit = f" ({meaning.unit})" if meaning.unit else ""
+        said = f"{meaning.help} ({meaning.unit})" if meaning.unit else meaning.help
         default = "" if meaning.default is None else f"`{_cell(json.dumps(meaning.default))}`"
-        row = f"| `{key}` | {_cell(kind)} | {default} | {_cell(meaning.help)}{_cell(unit)} |"
+        row = f"| `{key}` | {_cell(kind)} | {default} | {_cell(said)} |"
         rows[meaning.owner == "openr1"].append(row)
     head = ["| key | type | default | meaning |", "|---|---|---|---|"]
     found = "### openr1's own\n\n" + "\n".join(head + rows[True])

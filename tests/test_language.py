@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from openr1.cli.live import OUTCOMES, WATCHED
+from openr1.evaluation.published import _verdict, published
+from openr1.grading.verdict import Verdict
 from openr1.language import catalogue, language, translate
 from openr1.runs.health import rules
 from openr1.runs.report.charts import CHARTS
@@ -90,8 +92,8 @@ def notices() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Dict):
                 keys = [getattr(key, "value", None) for key in node.keys]
-                if "event" in keys and "text" in keys:
-                    yield from ((path.name, text) for text in templates(node.values[keys.index("text")]))
+                for key in {"text", "name"} & {*keys} if "event" in keys else ():
+                    yield from ((path.name, text) for text in templates(node.values[keys.index(key)]))
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "text":
                 yield from ((path.name, text) for text in templates(node.value))
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("notices.append", "said.append"):
@@ -160,6 +162,53 @@ def seen() -> Iterator[tuple[str, str]]:
             yield from (("estimate.py", text) for text in templates(node.value.elts[1]))
 
 
+def known(text: str) -> str:
+    """A word of a page as the catalogue has it: as a label, or as a sentence."""
+    return f"[{text}]" if f"[{text}]" in catalogue() else text
+
+
+TEMPLATES = sorted((ROOT / "runs/report").glob("*.j2"))
+QUOTED = re.compile(r"""('[^']*'|"[^"]*")\)?\|(?:t|say)\b""")
+
+
+def page() -> Iterator[tuple[str, str]]:
+    """What stands on a run's page: in its templates, and in the code that fills them."""
+    for path in TEMPLATES:
+        for found in QUOTED.finditer(path.read_text(encoding="utf-8")):
+            text = found[1][1:-1]
+            yield path.name, known("{}" + text if text.startswith(" ") else text)
+    for path in sorted((ROOT / "runs/report").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                if name in ("translate", "label", "translate_label", "story.problems.append"):
+                    yield from ((path.name, known(text)) for text in templates(node.args[0]))
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "UNPLANNED":
+                yield from ((path.name, text) for text in templates(node.value))
+    for chart in CHARTS:
+        yield from ((chart.id, known(unit)) for unit in [chart.unit] if unit not in ("", "GiB", "°C"))
+
+
+def reasons() -> Iterator[tuple[str, str]]:
+    """Why an answer got its verdict."""
+    verdicts = {str(verdict) for verdict in Verdict}
+    grading = [ROOT / "grading" / f"{name}.py" for name in ("grader", "pool", "cost", "extract", "worker")]
+    for path in (*grading, ROOT / "evaluation/grade.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            words: list[ast.expr] = []
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Judged", "Extraction"):
+                words = [getattr(arg, "value", arg) for arg in node.args]  # `*(… if … else …)` too
+            if isinstance(node, ast.Return) and node.value is not None:
+                words = [node.value]
+            words += [one for word in list(words) if isinstance(word, ast.Tuple) for one in word.elts]
+            for word in list(words):
+                if isinstance(word, ast.IfExp):
+                    words += [*getattr(word.body, "elts", []), *getattr(word.orelse, "elts", [])]
+            for text in (text for word in words for text in templates(word)):
+                if " " in text.strip() and text not in verdicts:
+                    yield path.name, text
+
+
 def checks() -> Iterator[tuple[str, str]]:
     """What `hw-profile --check` finds: the name, and the words."""
     tree = ast.parse((ROOT / "hardware/doctor.py").read_text(encoding="utf-8"))
@@ -168,6 +217,24 @@ def checks() -> Iterator[tuple[str, str]]:
             yield from (("doctor.py", text) for text in templates(node.value))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Check":
             yield from (("doctor.py", text) for text in templates(node.args[2]) if text != "{}: {}")
+
+
+def test_the_templates_of_a_page_hold_no_english_past_the_catalogue() -> None:
+    assert len(TEMPLATES) == 3
+    for path in TEMPLATES:
+        text = re.sub(r"\{%.*?%\}|\{\{.*?\}\}", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        outside = re.sub(r"<!?[^>]*>", " ", text)
+        assert not re.findall("[A-Za-z]{3,}", outside), path.name
+        labels = re.findall(r'(?:data-label|title|alt|aria-label)="([^"]*)"', text)
+        assert not [value for value in labels if re.search("[a-z]{3}", value)], path.name
+
+
+def test_what_bench_says_of_a_score_is_in_the_catalogue() -> None:
+    said = [_verdict(z, causes) for z in (0.0, 9.0) for causes in ([], ["another copy of the problems"])]
+    notes = [row.note for row in published() if row.note]
+    assert len(set(said)) == 4 and notes
+    said += [f"open-r1 README 2025-02 prints 56.6: {note}" for note in notes]
+    assert not [text for text in said if re.search("[a-z]{5}", translate(text, "zh").replace("README", ""))]
 
 
 def test_no_message_is_translated_twice() -> None:
@@ -203,6 +270,8 @@ def test_no_view_prints_english_past_the_catalogue() -> None:
         (answers, 6),
         (checks, 12),
         (seen, 12),
+        (page, 90),
+        (reasons, 20),
     ],
 )
 def test_what_a_learner_meets_is_in_the_catalogue(
@@ -257,6 +326,14 @@ def test_a_refusal_names_its_causes_in_chinese(cli: Cli) -> None:
     what = cli(*words, code=4, OPENR1_LANG="zh").err.splitlines()[0]
     assert "权重 28.4、梯度 28.4、优化器状态" in what
     assert not re.search("[a-z]{4}", what.partition("放不下")[2].replace("update", ""))
+
+
+def test_recipes_and_keys_are_told_in_chinese(cli: Cli) -> None:
+    """What fits in part, what it needs, and what type a key has."""
+    listed = cli("configs", "ls", "--simulate", "RTX 3060", OPENR1_LANG="zh", COLUMNS="100").out
+    assert "sft, grpo 放不下" in listed and "[" not in listed and not re.search(r"\bfits?\b|cores", listed)
+    told = cli("configs", "explain", "learning_rate", OPENR1_LANG="zh").out
+    assert "数（0 或更大）" in told
 
 
 def test_every_message_of_these_rooms_is_in_the_catalogue() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from openr1.cli.printer import Printer
 from openr1.cli.words import duration, short
+from openr1.language import translate
 from openr1.services.bench import Bench, Cell, jobs
 from openr1.services.bench_jobs import CellJob
 from openr1.services.request import Asked
@@ -36,12 +37,11 @@ def show(printer: Printer, found: Bench, *, md: bool) -> None:
             _markdown(printer, benchmark, cells)
         else:
             _table(printer, benchmark, cells)
-    footer = (
+    printer.hint(
         "difference: ours minus DeepSeek's, in points (in brackets: open-r1's latest, where there is none of "
         "ours). z run: against another run on the same problems, by which a reproduction is judged; "
         "z problems: against another draw of problems."
     )
-    printer.hint(footer)
     if not (md or printer.quiet):
         _cost(printer, found)
 
@@ -99,8 +99,9 @@ def _said(cells: list[Cell]) -> list[str]:
     for cell in cells:
         name = cell.model.removeprefix("DeepSeek-R1-Distill-")
         if cell.ours and cell.standing:
-            lines.append(f"{name}: {cell.standing.verdict}  ({cell.ours.score['protocol']}; {cell.ours.run})")
-        lines += [f"{name}: {note}" for note in cell.notes]
+            verdict = translate(cell.standing.verdict)
+            lines.append(f"{name}: {verdict}  ({cell.ours.score['protocol']}; {cell.ours.run})")
+        lines += [f"{name}: {translate(note)}" for note in cell.notes]
     return lines
 
 
@@ -125,8 +126,8 @@ def _without_a_task(printer: Printer, found: Bench) -> None:
 
 def _time(hours: float | None) -> str:
     if hours is None:
-        return "unknown"
-    return "more than a year" if hours > HOURS_IN_A_YEAR else duration(3600 * hours)
+        return translate("unknown")
+    return translate("more than a year") if hours > HOURS_IN_A_YEAR else duration(3600 * hours)
 
 
 def show_jobs(printer: Printer, found: Bench) -> None:

@@ -59,7 +59,8 @@ def _here(entry: Entry) -> str:
     sections = [fit.section for fit in entry.fits if fit.fits is worst]
     word, style = VERDICT[worst]
     if len(sections) < len(entry.fits):
-        word = f"{', '.join(sections)} {word if len(sections) == 1 else word.replace('does', 'do')}"
+        several = translate(word if len(sections) == 1 else word.replace("does", "do"))
+        return f"[{style}]{escape(', '.join(sections))} {escape(several)}[/]"
     return f"[{style}]{escape(translate(word))}[/]"
 
 

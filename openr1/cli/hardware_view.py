@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from openr1.cli.printer import Printer
 from openr1.cli.words import duration, gib, percent
-from openr1.hardware import Finding, Machine
+from openr1.hardware import Finding, Gpu, Machine
 from openr1.language import label, translate
 from openr1.planning.abilities import METHODS, STAGES, Ability
 from openr1.services.hw_profile import HwReport, Planning
@@ -94,20 +95,12 @@ def _machine(printer: Printer, machine: Machine) -> None:
         table.add_row(indent + label(name.lstrip()), translate(found), translate(why))
 
     row("profile", str(machine.profile.value), machine.profile.reason)
-    for gpu in machine.gpus:
-        free, total = gib(gpu.free_bytes.value), gib(gpu.total_bytes.value)
-        row(f"GPU {gpu.index}", f"{gpu.name.value}, {total}, {free} free", gpu.name.reason)
-        facts: tuple[tuple[str, Finding[Any]], ...] = (
-            ("capability", gpu.compute_capability),
-            ("link", gpu.interconnect),
-            ("temperature, °C", gpu.temperature_c),
-            ("power, W", gpu.power_w),
-        )
-        for name, fact in facts:
-            if fact.known:
-                row(f"  {name}", _found(fact), fact.reason)
-        for other in gpu.used_by.value or ():
-            row("", f"used by {other}", gpu.used_by.reason)
+    for lines, alike in itertools.groupby(machine.gpus, _gpu):
+        numbers = [gpu.index for gpu in alike]
+        _, found, why = lines[0]
+        row(f"GPU {_span(numbers)}", f"{len(numbers)} × {found}" if len(numbers) > 1 else found, why)
+        for line in lines[1:]:
+            row(*line)
     if not machine.gpus:
         row("GPUs", "none", machine.gpus_problem or machine.gpus_reason)
     for name, finding in (
@@ -140,6 +133,29 @@ def _machine(printer: Printer, machine: Machine) -> None:
         printer.field("", together, width=10, style="dim")
     else:
         printer.field("packages", translate(machine.packages.reason), width=10)
+
+
+def _gpu(gpu: Gpu) -> tuple[tuple[str, str, str], ...]:
+    """What the table says of a GPU: (name, found, how it is known); equal for cards that are alike."""
+    free, total = gib(gpu.free_bytes.value), gib(gpu.total_bytes.value)
+    lines = [("", f"{gpu.name.value}, {total}, {free} free", gpu.name.reason)]
+    capability = gpu.compute_capability
+    if capability.value is not None:
+        lines.append(("  capability", ".".join(map(str, capability.value)), capability.reason))
+    facts: tuple[tuple[str, Finding[Any]], ...] = (
+        ("link", gpu.interconnect),
+        ("temperature, °C", gpu.temperature_c),
+        ("power, W", gpu.power_w),
+    )
+    lines += [(f"  {name}", _found(fact), fact.reason) for name, fact in facts if fact.known]
+    lines += [("", f"used by {other}", gpu.used_by.reason) for other in gpu.used_by.value or ()]
+    return tuple(lines)
+
+
+def _span(numbers: list[int]) -> str:
+    """`0–7`, or `0, 2, 3` where some are not to be used."""
+    whole = len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1
+    return f"{numbers[0]}–{numbers[-1]}" if whole else ", ".join(map(str, numbers))
 
 
 def _found(finding: Finding[Any]) -> str:

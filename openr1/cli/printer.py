@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as json_module
+import re
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from openr1.errors import Interrupted, OpenR1Error, RecipeErrors
@@ -11,7 +13,8 @@ from openr1.language import label as translate_label
 from openr1.language import translate
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
@@ -97,6 +100,7 @@ class Printer:
         for column in table.columns:
             if isinstance(column.header, str):
                 column.header = translate_label(column.header)
+            column._cells = [_Han(c) if isinstance(c, str) and HAN.search(c) else c for c in column.cells]
         if isinstance(table.title, str):
             table.title = translate(table.title)
         self.console().print(table)
@@ -109,6 +113,8 @@ class Printer:
 
     def error(self, error: OpenR1Error) -> None:
         """What is wrong, where, and what to do."""
+        from rich.cells import cell_len
+
         if self.json:
             self.data({"error": error.as_dict()})
             return
@@ -126,12 +132,17 @@ class Printer:
             for edit in getattr(problem, "edits", ())[1:]:
                 enough = "or" if edit.suffices else "helps"
                 lines.append((enough, f"{edit.flags}  ({translate(edit.words)})"))
-            if getattr(problem, "edits", ()) and problem.code == 4:
+            edits = getattr(problem, "edits", ()) if problem.code == 4 else ()
+            if any(edit.suffices for edit in edits):
                 lines.append(("or", "--fit applies the first that suffices; --force starts all the same"))
-            for label, text in lines:
+            elif edits:
+                lines.append(("or", "--force starts all the same"))
+            heads = [translate_label(label) for label, _ in lines]
+            width = max([3, *(cell_len(head) for head, (_, text) in zip(heads, lines, strict=True) if text)])
+            for head, (_, text) in zip(heads, lines, strict=True):
                 if text:
                     # Not wrapped: what is to be done is often a command to copy.
-                    shown = f"  {translate_label(label):<3} {translate(text)}"
+                    shown = f"  {head}{' ' * (width - cell_len(head))} {translate(text)}"
                     console.print(shown, markup=False, soft_wrap=True)
         sys.stderr.flush()
 
@@ -145,5 +156,59 @@ def hanging(console: Console, head: str, text: str) -> str:
     room = console.width - indent
     if room < ROOM or cell_len(text) <= room or "\n" in text:
         return head + text
-    lines = [line.plain.rstrip() for line in Text(text).wrap(console, room)]
+    if HAN.search(text):
+        lines = han_lines(text, room)
+    else:
+        lines = [line.plain.rstrip() for line in Text(text).wrap(console, room)]
     return f"\n{' ' * indent}".join([head + lines[0], *lines[1:]])
+
+
+class _Han:
+    """A table's cell in Chinese, broken as `han_lines` does: rich breaks at spaces alone."""
+
+    def __init__(self, markup: str) -> None:
+        from rich.text import Text
+
+        self.text = Text.from_markup(markup)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.text import Text
+
+        lines = self.text.divide(_breaks(self.text.plain, options.max_width))
+        for line in lines:
+            line.rstrip()
+        yield Text("\n").join(lines)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.cells import cell_len
+        from rich.measure import Measurement
+
+        longest = max(cell_len(piece) for piece in _PIECE.findall(self.text.plain))
+        return Measurement(min(longest, options.max_width), min(self.text.cell_len, options.max_width))
+
+
+HAN = re.compile("[\u3400-\u9fff]")
+# A line may break at a space and beside a Chinese character, but not before what closes or after what opens.
+_PIECE = re.compile(
+    r"[（“《]*(?:[\u3400-\u9fff]|[^\s\u3400-\u9fff，。：；、）”》（“《]+|.)[，。：；、）”》]*", re.DOTALL
+)
+
+
+def han_lines(text: str, room: int) -> list[str]:
+    """Lines of at most `room` columns; Chinese has no spaces to break at."""
+    ends = [*_breaks(text, room), len(text)]
+    return [text[start:end].rstrip() for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _breaks(text: str, room: int) -> list[int]:
+    """Where the second line begins, and every one after it."""
+    from rich.cells import cell_len
+
+    found, width = [], 0
+    for piece in _PIECE.finditer(text):
+        length = cell_len(piece[0])
+        if width and width + length > room and not piece[0].isspace():  # a space ends the line before
+            found.append(piece.start())
+            width = 0
+        width += length
+    return found

@@ -137,7 +137,7 @@ def _pairs(printer: Printer, pairs: Sequence[Pair]) -> None:
     if pairs:
         printer.say("compared problem by problem", style="bold")
     for pair in pairs:
-        who = harmless(f"{pair.where}: {pair.second} against {pair.first}")
+        who = harmless(f"{pair.where}: {pair.first} → {pair.second}")
         if pair.why_not:
             printer.text(f"  {who}: {harmless(translate(pair.why_not))}")
             continue

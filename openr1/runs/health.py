@@ -310,7 +310,7 @@ def _rows(stage: str, result: Mapping[str, Any]) -> Iterator[tuple[str, dict[str
     if stage == "eval" and isinstance(scores, list):
         for score in scores:
             if isinstance(score, dict):
-                yield f"{score.get('model')} on {score.get('task')}", score
+                yield f"{score.get('model')}, {score.get('task')}", score
     if stage == "generate":
         verdicts = result.get("verdicts")
         judged = verdicts if isinstance(verdicts, dict) else {}

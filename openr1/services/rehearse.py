@@ -209,7 +209,8 @@ def _part(prepared: Prepared, place: Path, own: Path, steps: int, listen: Listen
     child = command.local(resolved.stage, place, resolved.values.get("threads"))
     child = child.with_env(OPENR1_CAPACITY_BYTES=str(capacity))
     part = replace(prepared, resolved=resolved, run=run, plan=plan, command=child)
-    listen({"event": "phase", "name": f"rehearsal, {'first' if steps == STEPS else 'second'} part"})
+    first = steps == STEPS
+    listen({"event": "phase", "name": "rehearsal, first part" if first else "rehearsal, second part"})
     return launch(part, attempt, listen)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
 
-from openr1.cli.printer import Printer, hanging
+from openr1.cli.printer import Printer, han_lines, hanging
 from tests.conftest import Cli
 
 
@@ -46,6 +48,51 @@ def test_wide_letters_count_twice(
     monkeypatch.setenv("OPENR1_LANG", "zh")
     printer.field("memory", "x")
     assert out.getvalue() == "内存        x\n"  # four columns of label, eight of space
+
+
+HELP = "读几个（openr1 samples RUN --wrong）。指令模型从不答对，多半是格式不认识：请看 prefill。"
+
+
+@pytest.mark.parametrize("room", [24, 30, 41])
+def test_chinese_breaks_between_its_letters_and_never_before_a_comma(room: int) -> None:
+    lines = han_lines("  " + HELP, room)
+    assert "".join(lines).replace(" ", "") == HELP.replace(" ", "")
+    assert lines[0].startswith("  读") and not [line for line in lines[1:] if line[0] in " ，。：）"]
+    assert not [line for line in lines if cell_len(line) > room or line.endswith("（")]
+    assert all(cell_len(line) > room - 12 for line in lines[:-1])  # no line ends long before its end
+
+
+def test_a_table_s_chinese_cells_fill_their_column(
+    printed: tuple[Printer, io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printer, out = printed
+    monkeypatch.setenv("OPENR1_LANG", "zh")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("key")
+    table.add_column("where it comes from", style="dim")
+    table.add_row("  optim", "计划：torch 自带的注意力：对打包的行也精确，不用另装")
+    printer.table(table)
+    head, first, *_ = out.getvalue().splitlines()
+    assert head.split() == ["键", "来源"] and first.startswith("  optim  计划：torch 自带的")
+    assert cell_len(first.rstrip()) > 36
+
+    table.add_row("fits", "[green]放得下[/]")
+    printer.table(table)
+    assert "放得下" in out.getvalue() and "[green]" not in out.getvalue()
+
+
+def test_eight_cards_that_are_alike_are_one_row(cli: Cli) -> None:
+    out = cli("hw-profile", "--simulate", "8xH100", COLUMNS="100").out
+    assert "GPU 0–7" in out and "8 × H100, 79.2 GiB" in out and "GPU 1" not in out
+    assert "9.0" in out.split("capability")[1].splitlines()[0]
+    assert "GPU 0 " in cli("hw-profile", "--simulate", "RTX 3060", COLUMNS="100").out
+
+
+def test_fit_is_offered_only_where_an_edit_suffices(cli: Cli) -> None:
+    none = cli("sft", "openr1-distill-7b", "--dry-run", "--simulate", "RTX 3060", code=4).err
+    assert "no single change makes it fit" in none and "--fit" not in none and "--force" in none
+    some = cli("sft", "qwen1.5b-instruct", "--dry-run", "--simulate", "RTX 3060", code=4).err
+    assert "--fit applies the first that suffices" in some
 
 
 def test_where_there_is_no_room_lines_break_as_they_may() -> None:

@@ -100,7 +100,7 @@ def test_the_page_tells_the_whole_story(piped: tuple[Cli, Path]) -> None:
     assert {"Loss", "Reward", "Rewards, one by one", "Reward spread", "Completion length"} <= drawn
     assert {"Entropy", "Learning rate", "Speed", "Memory, at most", "Cut off at the limit"} <= drawn
     rows = rows_of(run / "sft" / "metrics.jsonl")
-    assert any(f"Loss: loss from {rows[0]['loss']:.4g} to {rows[-1]['loss']:.4g}" in p for p in pictures)
+    assert any(f"Loss: loss {rows[0]['loss']:.4g} → {rows[-1]['loss']:.4g}" in p for p in pictures)
     text = read.text
     assert "command line: --seed" in text  # where a value came from
     assert "tiny recipe.yaml:6" in text
@@ -114,7 +114,7 @@ def test_the_page_tells_the_whole_story(piped: tuple[Cli, Path]) -> None:
     for score in scores:
         low, high = score["interval"]
         assert f"[{100 * low:.1f} – {100 * high:.1f}]" in text
-    assert "grpo against sft" in text
+    assert "sft → grpo" in text
     graded = rows_of(next((run / "eval" / "samples").glob("grpo-*.jsonl")))
     assert any(row["problem"] in text for row in graded)
 

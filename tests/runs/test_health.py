@@ -165,7 +165,7 @@ def test_of_a_good_result_only_the_untrained_model_is_remarked(name: str) -> Non
     if name == "generate-good":
         assert said == []
         return
-    assert said == [("eval-nothing-right", "base on builtin:chain-sum?steps=5")]
+    assert said == [("eval-nothing-right", "base, builtin:chain-sum?steps=5")]
     (note,) = of_result("eval", RESULTS[name]["result"])
     assert note.rule.level == "note"
 

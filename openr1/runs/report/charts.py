@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from openr1.language import label, translate
 from openr1.runs.report.story import Story
 from openr1.runs.series import Curve
 
 LINES = 6  # colours there are
+UNPLANNED = "Level after the first steps. No plan says what to expect here."  # of memory
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ CHARTS = (
         "verdicts",
         "Verdicts",
         ("verdict/*",),
-        {"": "What the grader said of the answers. Only `right` counts as right."},
+        {"": "What the grader said of the answers. Only right answers count."},
         share=True,
     ),
     Chart(
@@ -190,7 +192,9 @@ def pictures(story: Story) -> list[Picture]:
         if lines:
             names = [name for name in story.series.curves if _fits(name, chart)]
             marks = tuple(f.step for f in story.findings if f.rule.level != "note" and f.metric in names)
-            found.append(Picture(chart, lines, _expected(chart, story.stage), _limits(chart, story), marks))
+            limits = _limits(chart, story)
+            expected = UNPLANNED if chart.id == "memory" and not limits else _expected(chart, story.stage)
+            found.append(Picture(chart, lines, expected, limits, marks))
     return found
 
 
@@ -206,7 +210,8 @@ def pictures_of_two(a: Story, b: Story, names: tuple[str, str]) -> list[Picture]
                 if metric in story.series.curves and not _nothing(chart, story.series.curves[metric])
             ]
             if drawn:
-                title = chart.title if len(metrics) == 1 else f"{chart.title}: {_label(metric)}"
+                name = translate(chart.title)
+                title = name if len(metrics) == 1 else f"{name}: {label(_label(metric))}"
                 one = Chart(
                     f"{chart.id}-{_label(metric)}",
                     title,

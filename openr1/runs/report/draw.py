@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from openr1.errors import EnvironmentProblem
+from openr1.language import label as translate_label
+from openr1.language import translate
 from openr1.runs.report.charts import Chart, Line, Picture
 from openr1.runs.report.markup import visible
 from openr1.runs.series import Curve
@@ -124,7 +126,7 @@ def _frame(axis: Any, picture: Picture) -> None:
             high = max(high, level * 1.08)
             axis.axhline(level, color=MUTED, linewidth=0.8, linestyle=(0, (3, 2)))
             axis.annotate(
-                f"{label} {brief(level)}",
+                f"{translate_label(label)} {brief(level)}",
                 (1.0, level),
                 xycoords=("axes fraction", "data"),
                 xytext=(0, 2),
@@ -138,7 +140,7 @@ def _frame(axis: Any, picture: Picture) -> None:
     for step in picture.marks:
         axis.axvline(step, color=ALERT, linewidth=1.0, linestyle=(0, (2, 2)))
     axis.annotate(
-        "step",
+        translate_label("step"),
         (0, 0),
         xycoords="axes fraction",
         xytext=(-3, -12),
@@ -206,10 +208,10 @@ def brief(value: float) -> str:
 def _words(picture: Picture) -> str:
     """What a picture shows, for those who cannot see it."""
     found = [
-        f"{line.label} from {said(line.curve.first, picture.chart)} to {said(line.curve.last, picture.chart)}"
+        f"{line.label} {said(line.curve.first, picture.chart)} → {said(line.curve.last, picture.chart)}"
         for line in picture.lines
     ]
-    return f"{picture.chart.title}: " + "; ".join(found)
+    return f"{translate(picture.chart.title)}: " + "; ".join(found)
 
 
 def said(value: float, chart: Chart) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openr1 import __version__
-from openr1.language import translate
+from openr1.language import label, language, translate
 from openr1.runs import manifest
 from openr1.runs.files import write_whole
 from openr1.runs.health import Finding, rules
@@ -57,10 +57,11 @@ def render_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) ->
     running = entry.state == "running"
     first = stories[0].entry.manifest
     return (
-        _environment()
+        _environment(language())
         .get_template("run.html.j2")
         .render(
             css=_css(),
+            lang=language(),
             title=_title(entry),
             state=entry.state,
             state_class=entry.state if entry.state.isalpha() else "",
@@ -69,19 +70,17 @@ def render_run(entry: Entry, stories: Sequence[Story], pairs: Sequence[Pair]) ->
             pipeline=pipeline_of(entry),
             cards=_cards(entry, stories),
             error=_error(entry),
-            problems=[p for story in stories for p in story.problems],
+            problems=[translate(p) for story in stories for p in story.problems],
             nodes=lineage(entry),
             score_tables=score_tables(entry.scores),
             foreign=foreign_tables(entry),
             kept=[(story.name, rows) for story in stories if (rows := funnel(story.result))],
             pairs=[pair_row(p) for p in pairs],
             watched=any(s["rows"] or s["judged"] for s in sections),
-            rule_count=sum(bool({"sft", "grpo"} & set(rule.stages)) for rule in rules()),
             sections=sections,
             commands=_commands(entry, stories),
             versions=_versions(first),
-            version=__version__,
-            written=manifest.now().replace("T", " ").removesuffix("+00:00") + " UTC",
+            written=_written(),
         )
     )
 
@@ -110,7 +109,7 @@ def render_two(
             drawn = pictures_of_two(one, other, (first, second))
             sections.append({"name": one.name, **_drawn(drawn)})
     unmatched = [
-        f"{name} has no counterpart of its section {story.name}"
+        translate(f"{name} has no counterpart of its section {story.name}")
         for name, stories, place in ((first, stories_a, 0), (second, stories_b, 1))
         for story in stories
         if not any(pair[place] is story for pair in matched)
@@ -121,35 +120,38 @@ def render_two(
         if any(s.series.rows or s.findings for s in stories)
     ]
     scores = [
-        {**score, "model": f"{score.get('model')}, {which}", "colour": colour}
+        {**score, "model": f"{score.get('model')}, {label(which)}", "colour": colour}
         for colour, (which, side) in enumerate(zip(("first", "second"), sides, strict=True), start=1)
         for score in side[1].scores
     ]
     models = list(dict.fromkeys(str(score["model"]).partition(",")[0] for score in scores))
     scores.sort(key=lambda score: models.index(str(score["model"]).partition(",")[0]))
     return (
-        _environment()
+        _environment(language())
         .get_template("two.html.j2")
         .render(
             css=_css(),
-            title=f"{first} and {second}",
+            lang=language(),
+            title=f"{first} · {second}",
             sides=[
                 {
                     "name": name,
                     "href": link(entry.path, folder),
-                    "detail": f"{entry.kind} · {entry.state} · {headline(entry)}",
+                    "detail": " · ".join(
+                        filter(None, (entry.kind, label(entry.state), translate(headline(entry))))
+                    ),
                 }
                 for name, entry, _ in sides
             ],
-            problems=unmatched + [p for _, _, stories in sides for s in stories for p in s.problems],
+            problems=unmatched
+            + [translate(p) for _, _, stories in sides for s in stories for p in s.problems],
             score_tables=score_tables(scores),
             foreign=[table for _, entry, _ in sides for table in foreign_tables(entry)],
             pairs=[pair_row(p) for p in pairs],
             differences=[_difference(one, other) for one, other in matched],
             sections=sections,
             findings=findings,
-            version=__version__,
-            written=manifest.now().replace("T", " ").removesuffix("+00:00") + " UTC",
+            written=_written(),
         )
     )
 
@@ -170,8 +172,8 @@ def match(a: Sequence[Story], b: Sequence[Story]) -> list[tuple[Story, Story]]:
     return found
 
 
-def differences(one: Story, other: Story) -> list[dict[str, str]]:
-    """The values that differ: key, first, second, origins."""
+def differences(one: Story, other: Story, say: Callable[[str], str] = str) -> list[dict[str, str]]:
+    """The values that differ: key, first, second, origins; `say` puts these into the reader's language."""
     left = {v.key: v for v in one.values}
     right = {v.key: v for v in other.values}
     found = []
@@ -187,30 +189,38 @@ def differences(one: Story, other: Story) -> list[dict[str, str]]:
                 "key": key,
                 "first": _value(a.value) if a else "–",
                 "second": _value(b.value) if b else "–",
-                "origins": " / ".join(origins),
+                "origins": " / ".join(map(say, origins)),
             }
         )
     return found
 
 
 def _difference(one: Story, other: Story) -> dict[str, Any]:
-    found = differences(one, other)
+    found = differences(one, other, say=translate)
     known = bool(one.values and other.values)
     said = "Every value is the same." if known else "The configuration of one of them is not known."
-    return {"name": one.name, "rows": found, "said": said}
+    return {"name": one.name, "rows": found, "said": translate(said)}
+
+
+def _written() -> str:
+    when = manifest.now().replace("T", " ").removesuffix("+00:00")
+    return translate(f"Written by openr1 {__version__} on {when} UTC.")
 
 
 @functools.cache
-def _environment() -> Environment:
+def _environment(_language: str) -> Environment:
+    """One for each language: jinja puts our words into a template when it compiles it."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
+    found = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,  # whatever a run holds is text
         undefined=StrictUndefined,
         trim_blocks=True,
         finalize=visible,
     )
+    found.filters.update(t=label, say=translate)  # our own words, in the reader's language
+    return found
 
 
 def _css() -> Any:
@@ -225,6 +235,7 @@ def _section(story: Story) -> dict[str, Any]:
         "trained": trained,
         "judged": _judged(story),
         "rows": f"{story.series.rows:,}" if story.series.rows else "",
+        "well": _well(story),
         "summary": _summary(story),
         "findings": [_finding(f) for f in story.findings],
         "warnings": [f for f in story.findings if f.rule.level == "warning"],
@@ -238,17 +249,28 @@ def _section(story: Story) -> dict[str, Any]:
 
 
 def _judged(story: Story) -> str:
-    """What the rules looked at in an evaluation or a generation that has ended."""
+    """That all is well with an evaluation or a generation that has ended, and what was looked at."""
     if story.stage == "eval" and story.entry.scores:
-        return (
-            f"{len(story.entry.scores)} scores: cut-off answers, missing ones, and those nobody could judge"
+        return translate(
+            f"Nothing unusual in {len(story.entry.scores)} scores: cut-off answers, missing ones, and those "
+            "nobody could judge."
         )
-    return "the counts of this generation" if story.stage == "generate" and story.result else ""
+    counted = story.stage == "generate" and story.result
+    return translate("Nothing unusual in the counts of this generation.") if counted else ""
+
+
+def _well(story: Story) -> str:
+    """What the rules looked at in a training."""
+    count = sum(bool({"sft", "grpo"} & set(rule.stages)) for rule in rules())
+    return translate(
+        f"Nothing unusual in {story.series.rows:,} rows of metrics: {count} rules looked at loss, rewards, "
+        "lengths, entropy, gradient, learning rate, data and the GPU."
+    )
 
 
 def _drawn(found: list[Picture]) -> dict[str, Any]:
     if not draw.can_draw():
-        said = f"Curves are drawn by matplotlib, which is not installed: {draw.INSTALL}"
+        said = translate(f"Curves are drawn by matplotlib, which is not installed: {draw.INSTALL}")
         return {"pictures": [], "no_curves": said if found else ""}
     return {"pictures": [_picture(p) for p in found], "no_curves": ""}
 
@@ -258,13 +280,15 @@ def _picture(picture: Picture) -> dict[str, Any]:
     bad = [b for b in bad if b[1]]
     return {
         "title": translate(picture.chart.title),
-        "unit": picture.chart.unit,
+        "unit": label(picture.chart.unit),
         "svg": trusted(draw.curve_svg(picture)),
         "expected": translate(picture.expected),
-        "bad": f"{bad[0][1]:,} values are no finite numbers, from step {bad[0][0]:g} on." if bad else "",
+        "bad": translate(f"{bad[0][1]:,} values are no finite numbers, from step {bad[0][0]:g} on.")
+        if bad
+        else "",
         "lines": [
             {
-                "label": line.label,
+                "label": label(line.label),
                 "colour": line.colour,
                 "range": " → ".join(draw.said(v, picture.chart) for v in (line.curve.first, line.curve.last)),
             }
@@ -279,10 +303,11 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _step(group: ByReward) -> dict[str, Any]:
-    step = "a step" if math.isnan(group.step) else f"step {group.step:g}"
+    unknown = math.isnan(group.step)
+    title = translate("At a step, by reward" if unknown else f"At step {group.step:g}, by reward")
     exchanges = [_exchange(e) for e in group.exchanges]
     places = {1: ["only one"], 2: ["best", "worst"]}.get(len(exchanges), ["best", "middle", "worst"])
-    return {"title": f"At {step}, by reward", "exchanges": exchanges, "places": places}
+    return {"title": title, "exchanges": exchanges, "places": [label(place) for place in places]}
 
 
 def _exchange(exchange: Exchange) -> dict[str, Any]:
@@ -300,9 +325,16 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "rewards": [(name, short(value)) for name, value in answer.rewards.items()],
         "total": short(answer.total),
         "advantage": f"{advantage:+.2f}" if advantage is not None and math.isfinite(advantage) else "",
-        "extracted": answer.extracted,
-        "reason": answer.reason,
+        "reason": _reason(answer),
     }
+
+
+def _reason(answer: Answer) -> str:
+    """Why an answer is not right: how it was read (the model's own text), and what is wrong with that."""
+    why = "not the right answer" if answer.reason in ("different", "not equal") else answer.reason or ""
+    if not why or answer.extracted is None:
+        return translate(why)
+    return f"{label('read as')} {answer.extracted}: {translate(why)}"
 
 
 def _bare(text: str) -> str:
@@ -313,7 +345,7 @@ def _bare(text: str) -> str:
 
 
 def _shown_value(value: Any) -> dict[str, str]:
-    return {"key": value.key, "value": _value(value.value), "origin": value.origin}
+    return {"key": value.key, "value": _value(value.value), "origin": translate(value.origin)}
 
 
 def _value(value: Any) -> str:
@@ -325,16 +357,17 @@ def _summary(story: Story) -> str:
     found = story.entry.manifest
     parts = []
     if story.series.rows:
-        total = f" of {story.total_steps:g}" if story.total_steps else ""
-        parts.append(f"step {story.series.last_step:g}{total}")
+        last, total = f"{story.series.last_step:g}", story.total_steps
+        parts.append(translate(f"step {last} of {total:g}" if total else f"step {last}"))
     if isinstance(found.get("seconds"), int | float) and found["seconds"]:
         parts.append(duration(found["seconds"]))
     data = found.get("data")
     if isinstance(data, dict):
-        parts.append(f"{data.get('rows')} rows of {data.get('name')}")
+        parts += [translate(f"{data.get('rows')} rows"), str(data.get("name"))]
     batch = story.value("global_batch_size")
     if batch:
-        parts.append(f"{batch} {'completions' if story.stage == 'grpo' else 'rows'} per step")
+        grpo = story.stage == "grpo"
+        parts.append(translate(f"{batch} completions per step" if grpo else f"{batch} rows per step"))
     return " · ".join(map(str, parts))
 
 
@@ -346,10 +379,11 @@ def _title(entry: Entry) -> str:
 
 def _subtitle(entry: Entry, found: dict[str, Any]) -> str:
     stages = " → ".join(str(run.manifest.get("section") or run.path.name) for run in entry.runs)
+    begun = str(found.get("created") or "")[:16].replace("T", " ")
     parts = [
-        f"recipe {found['recipe']}" if found.get("recipe") else "",
-        f"sections {stages}" if entry.sections else f"stage {entry.kind}",
-        f"begun {str(found.get('created') or '')[:16].replace('T', ' ')} UTC" if found.get("created") else "",
+        f"{label('recipe')} {found['recipe']}" if found.get("recipe") else "",
+        f"{label('sections')} {stages}" if entry.sections else f"{label('stage')} {entry.kind}",
+        translate(f"begun {begun} UTC") if begun else "",
         str(found.get("machine") or ""),
     ]
     return " · ".join(filter(None, parts))
@@ -362,7 +396,9 @@ def _cards(entry: Entry, stories: Sequence[Story]) -> list[dict[str, str]]:
         curve = story.series.curves.get(metric)
         if story.stage in ("sft", "grpo") and curve is not None and math.isfinite(curve.first):
             told = f"{short(curve.first)} → {short(curve.last)}"
-            cards.append({"label": f"{story.name}: {metric}", "value": told, "detail": _summary(story)})
+            cards.append(
+                {"label": f"{story.name}: {label(metric)}", "value": told, "detail": _summary(story)}
+            )
     for (section, task), scores in by_section(entry.scores).items():
         first, last = scores[0], scores[-1]
         told = percent(last["accuracy"])
@@ -371,7 +407,8 @@ def _cards(entry: Entry, stories: Sequence[Story]) -> list[dict[str, str]]:
         who = f"{first.get('model')} → {last.get('model')}" if len(scores) > 1 else str(last.get("model"))
         cards.append({"label": f"{section}: {task}", "value": told, "detail": f"{who} {interval(last)}"})
     if entry.seconds:
-        cards.append({"label": "time", "value": duration(entry.seconds), "detail": "all attempts"})
+        all_ = label("all attempts")
+        cards.append({"label": label("time"), "value": duration(entry.seconds), "detail": all_})
     return cards
 
 
@@ -379,7 +416,7 @@ def _error(entry: Entry) -> dict[str, Any] | None:
     for run in entry.runs:
         found = run.manifest.get("error")
         if isinstance(found, dict):
-            return {key: found.get(key) for key in ("what", "where", "fix")}
+            return {key: translate(str(found.get(key) or "")) for key in ("what", "where", "fix")}
     return None
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from openr1.language import translate
 from openr1.runs.words import duration, gib, short
 
 FILE = "rehearsal.json"
@@ -24,12 +25,13 @@ def rehearsed(run: Path) -> dict[str, Any] | None:
             }
             for name, one in found["phases"].items()
         ]
-        words = [f"{gib(found['checkpoint_bytes'])} a checkpoint, {gib(found['disk_bytes'])} in all"]
+        each, whole = gib(found["checkpoint_bytes"]), gib(found["disk_bytes"])
+        words = [translate(f"{each} a checkpoint, {whole} in all")]
         if found["run_seconds"] is not None:
             total, error = duration(found["run_seconds"]), duration(found["run_error_seconds"])
-            words.insert(0, f"whole run at full length {total} ± {error} at most")
+            words.insert(0, translate(f"whole run at full length {total} ± {error} at most"))
         if found["step_seconds"] is not None:
-            words.insert(0, f"{short(found['step_seconds'])} s a step")
+            words.insert(0, translate(f"{short(found['step_seconds'])} s a step"))
         return {"phases": rows, "words": "; ".join(words)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

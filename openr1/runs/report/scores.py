@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from openr1.language import label, translate
 from openr1.runs.listing import Entry
 from openr1.runs.report import draw
 from openr1.runs.report.markup import trusted
@@ -72,12 +73,12 @@ def foreign_tables(entry: Entry) -> list[dict[str, Any]]:
     """lighteval's own metrics, with its own errors."""
     return [
         {
-            "title": f"{score.get('model')} on {score.get('task')} ({score['section']})",
+            "title": f"{score.get('model')} · {score.get('task')} ({score['section']})",
             "rows": [
                 {"name": name, "value": _four(value), "error": _four(score["errors"].get(name))}
                 for name, value in score["metrics"].items()
             ],
-            "note": f"taken by lighteval · {score.get('problems')} problems · {score.get('protocol')}",
+            "note": f"lighteval · {score.get('problems')} {label('problems')} · {score.get('protocol')}",
         }
         for score in entry.foreign
     ]
@@ -90,7 +91,7 @@ def funnel(result: dict[str, Any]) -> list[dict[str, str]]:
     whole = [s for s in whole if _is_number(s.get("problems")) and _is_number(s.get("samples"))]
     return [
         {
-            "step": str(step.get("step")),
+            "step": label(str(step.get("step"))),
             "problems": f"{step['problems']:,}",
             "samples": f"{step['samples']:,}",
             "share": percent(step["samples"] / whole[0]["samples"]) if whole[0]["samples"] else "–",
@@ -132,8 +133,10 @@ def interval(score: dict[str, Any]) -> str:
 
 def _protocol(rows: Sequence[dict[str, Any]]) -> str:
     row = rows[0]
-    counts = f"{row.get('problems')} problems, {row.get('samples')} answer(s) to each"
-    return f"{counts} · {row.get('protocol')} · {row.get('interval_method')} intervals"
+    problems, samples = row.get("problems"), row.get("samples")
+    one = f"{problems} problems, 1 answer to each"
+    counts = translate(one if samples == 1 else f"{problems} problems, {samples} answers to each")
+    return f"{counts} · {row.get('protocol')} · {label('intervals:')} {row.get('interval_method')}"
 
 
 def _is_number(value: Any) -> bool:
@@ -147,12 +150,12 @@ def _count(value: Any) -> str:
 def pair_row(pair: Pair) -> dict[str, Any]:
     return {
         "where": pair.where,
-        "who": f"{pair.second} against {pair.first}",
-        "why_not": pair.why_not,
-        "difference": f"{100 * pair.difference:+.1f} points",
+        "who": f"{pair.first} → {pair.second}",
+        "why_not": translate(pair.why_not) if pair.why_not else None,
+        "difference": f"{100 * pair.difference:+.1f}",
         "interval": f"[{100 * pair.low:+.1f} – {100 * pair.high:+.1f}]",
-        "verdict": "" if pair.distinguishable else "not distinguishable",
+        "verdict": "" if pair.distinguishable else translate("not distinguishable"),
         "p": "< 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}",
         "moved": f"{pair.better} / {pair.worse}",
-        "problems": f"{pair.problems} of {pair.asked}" if pair.asked > pair.problems else pair.problems,
+        "problems": f"{pair.problems} / {pair.asked}" if pair.asked > pair.problems else pair.problems,
     }
