@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from openr1.cli.pipeline import command
+from openr1.services.pipeline import prepare
 from tests.conftest import TINY, Cli, rows_of
 
 
@@ -127,3 +133,19 @@ def test_a_run_name_is_not_taken_from_another_configuration(piped: tuple[Cli, Pa
     assert cli("sft", "tiny.yaml", "--run_name", name).out.startswith("finished earlier")
     done = cli("sft", "tiny.yaml", "--run_name", name, "--learning_rate", "1e-5", code=3)
     assert "another configuration" in done.err
+
+
+@pytest.mark.parametrize(("given", "rehearse"), [((), None), (("--no-rehearse",), False)])
+def test_long_sections_can_start_without_their_rehearsal(
+    monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], rehearse: bool | None
+) -> None:
+    """The way out that a rehearsal's no names must be there."""
+    seen: list[Any] = []
+    monkeypatch.setattr("openr1.cli.pipeline_view.run_pipeline", lambda asked, **_: seen.append(asked))
+    app = typer.Typer()
+    app.command(context_settings={"ignore_unknown_options": True})(command)
+    done = CliRunner().invoke(app, ["tiny-cpu", *given])
+    assert done.exit_code == 0, done.output
+    (asked,) = seen
+    prepared = prepare(replace(asked, dry_run=True)).sections[0]
+    assert asked.rehearse is prepared.rehearse is rehearse

@@ -55,6 +55,9 @@ Rehearse = Annotated[
         show_default=False,
     ),
 ]
+NoRehearse = Annotated[
+    bool, typer.Option("--no-rehearse", help="Start long sections without the rehearsal they begin with.")
+]
 Profile = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--profile", metavar="NAME", help="Force a hardware profile: light, h100x8, cpu."),
@@ -202,6 +205,7 @@ def asked_from(
 FLAGS = ["config", "section", "gpus", "profile", "simulate", "fresh", "fit", "force", "max_gpu_temp"]
 FLAGS += ["processes", "nodes", "node_rank", "master", "accelerate_config", "rehearse", "no_rehearse"]
 FLAGS += ["dry_run", "json", "quiet", "debug", "help"]
+OF_A_JOB = ("partition", "time", "account")
 
 
 def _refuse_mistyped_flags(overrides: dict[str, Any], renamed: dict[str, str]) -> None:
@@ -213,6 +217,10 @@ def _refuse_mistyped_flags(overrides: dict[str, Any], renamed: dict[str, str]) -
 
     known = all_keys() | set(renamed) | set(COUNTS) | set(SWITCHES)
     for word in overrides:
+        if word in OF_A_JOB and word not in known:
+            raise UsageError(
+                f"`--{word}` is an option of a Slurm job", where="the command line", fix="add --slurm"
+            )
         flag = nearest(word, FLAGS) if "." not in word and word not in known else None
         if flag is None:
             continue

@@ -13,6 +13,7 @@ from openr1.cli.common import (
     Gpus,
     Json,
     MaxGpuTemp,
+    NoRehearse,
     Profile,
     Quiet,
     Simulate,
@@ -45,6 +46,7 @@ def command(
     fit: Fit = False,
     force: Force = False,
     max_gpu_temp: MaxGpuTemp = None,
+    no_rehearse: NoRehearse = False,
     dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -63,6 +65,7 @@ def command(
         fit=fit,
         force=force,
         max_gpu_temp=max_gpu_temp,
+        rehearse=False if no_rehearse else None,
         renamed=SHORT,
     )
     run_pipeline(with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)

@@ -75,7 +75,7 @@ def split(argv: Sequence[str]) -> tuple[list[str], dict[str, str], set[str]]:
         elif name in SWITCHES:
             switches.add(name)
         else:
-            values[name] = text if equals else rest.pop(0) if rest else ""
+            values[name] = text if equals else rest.pop(0) if rest and not rest[0].startswith("--") else ""
     return words, values, switches
 
 

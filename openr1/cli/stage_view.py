@@ -13,7 +13,7 @@ from openr1.cli.printer import Printer
 from openr1.cli.scores_view import show_scores
 from openr1.cli.words import duration, short
 from openr1.language import translate
-from openr1.services import serving
+from openr1.services import launching, serving
 from openr1.services.prepare import Prepared
 from openr1.services.request import Asked
 from openr1.services.stage import Outcome, execute, rehearse
@@ -85,9 +85,11 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     if serving.serves(plan):
         for line in serving.shown(prepared):
             printer.command(f"  {line}")
+    elif launching.uses_server(prepared):
+        printer.command(f"  {launching.shown(prepared)}")
     printer.say("would write", style="bold")
     printer.text(f"  {prepared.run.path}/")
-    printer.text(f"    {_written(resolved.stage)}")
+    printer.text(f"    {_written(resolved.stage, plan)}")
 
 
 def _machine(key: str) -> str:
@@ -98,8 +100,9 @@ def _machine(key: str) -> str:
     return f"profile {profile}, {shown}, {cores}"
 
 
-def _written(stage: str) -> str:
+def _written(stage: str, plan: dict[str, Any]) -> str:
     always = "resolved.yaml, manifest.json, logs/attempt-N/"
+    always += ", deepspeed.json" if launching.shares_by_our_file(plan) else ""
     more = {
         "sft": "metrics.jsonl, checkpoints/, model/",
         "grpo": "metrics.jsonl, samples/, checkpoints/, model/",

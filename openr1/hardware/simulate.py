@@ -88,7 +88,8 @@ def partition_machine(partition: SlurmPartition, nodes: int = 1, base: Machine |
             where="--partition",
             fix=f'say what they are: --simulate "{partition.gpus_per_node}xH100"',
         )
-    return simulate(f"{partition.gpus_per_node}x{spec.key}, {nodes} nodes", base)
+    together = f", {nodes} nodes" if nodes > 1 else ""
+    return simulate(f"{partition.gpus_per_node}x{spec.key}{together}", base)
 
 
 def _card(text: str) -> GpuSpec | None:

@@ -18,6 +18,8 @@ ROOMS = {
     "eval": "openr1.evaluation",
     "generate": "openr1.generation",
 }
+# What a rank may use on its own node, bytes: the plan in the run's folder is the first node's.
+CAPACITY = "OPENR1_CAPACITY_BYTES"
 # What other launchers (torchrun, accelerate, MPI) tell their children. Ours must not take it for theirs.
 FOREIGN = re.compile(
     "(RANK|WORLD_SIZE|(LOCAL|GROUP|ROLE|NODE)_(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)"
@@ -115,7 +117,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def check_port(port: int, where: str) -> None:
+def check_port(
+    port: int, where: str, fix: str = "name a port that is free on the first node, above 1024"
+) -> None:
     """Raises EnvironmentProblem when something listens on this port of this machine already."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -125,5 +129,5 @@ def check_port(port: int, where: str) -> None:
             raise EnvironmentProblem(
                 f"port {port} cannot be used here: {error.strerror}",
                 where=where,
-                fix="name a port that is free on the first node, above 1024",
+                fix=fix,
             ) from None

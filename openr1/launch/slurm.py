@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,9 @@ from typing import Any
 
 from openr1.errors import UsageError
 
-# Seconds before the time limit at which the job is asked to stop: a step and a checkpoint must fit in.
-NOTICE_SECONDS = 180
+NOTICE_SECONDS = 180  # the least before the time limit at which a job is asked to stop
+MARGIN_SECONDS = 60  # of the notice, beside what was in flight
+DISK_BYTES_PER_SECOND = 500e6  # of a shared file system that others write to as well
 MOST_STOPS = 200  # time limits that one job may run into
 MOST_FAILURES = 3  # failures after which it is tried again
 
@@ -43,12 +45,51 @@ class Job:
     partition: str | None = None
     time: str | None = None
     account: str | None = None
+    notice: int = NOTICE_SECONDS
     site: Site = field(default_factory=Site)
 
     @property
     def expected(self) -> Path:
         """The plan as it was made at submission."""
         return self.script.with_name("expected.json")
+
+    @property
+    def failures(self) -> Path:
+        """A line for each failure that the job was tried again after; the script adds the job's number."""
+        return self.script.with_name("failures")
+
+
+def notice_seconds(step: float, checkpoint_bytes: int, limit: int | None) -> int:
+    """How long before its time limit a job is asked to stop: the step in flight and a checkpoint must fit in.
+
+    Args:
+        step: seconds of the longest step, its doubt included.
+        limit: the job's; half of it is for work whatever the notice should be.
+    """
+    needed = MARGIN_SECONDS + step + checkpoint_bytes / DISK_BYTES_PER_SECOND
+    notice = max(NOTICE_SECONDS, math.ceil(needed))
+    return notice if limit is None else max(1, min(notice, limit // 2))
+
+
+def limit_seconds(text: str) -> int | None:
+    """A time limit as Slurm writes it; None where there is none.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    if text.lower() in ("infinite", "unlimited", "n/a", "-1"):
+        return None
+    days, dash, rest = text.rpartition("-")
+    cells = [int(cell) for cell in rest.split(":")]
+    if len(cells) > 3 or any(cell < 0 for cell in cells):
+        raise ValueError(text)
+    if dash:  # days-hours[:minutes[:seconds]]
+        hours, minutes, seconds = [*cells, 0, 0][:3]
+        return ((int(days) * 24 + hours) * 60 + minutes) * 60 + seconds
+    if len(cells) == 3:
+        return (cells[0] * 60 + cells[1]) * 60 + cells[2]
+    minutes, seconds = [*cells, 0][:2]
+    return minutes * 60 + seconds
 
 
 def render(job: Job) -> str:
@@ -71,6 +112,7 @@ def render(job: Job) -> str:
         srun=" ".join(map(shlex.quote, job.site.srun)),
         folder=shlex.quote(str(job.folder)),
         expected=shlex.quote(str(job.expected)),
+        failures=shlex.quote(str(job.failures)),
         nodes=job.nodes,
         command=" ".join(map(shlex.quote, job.argv)),
         most_stops=MOST_STOPS,
@@ -95,7 +137,7 @@ def directives(job: Job) -> list[str]:
         "gres": f"gpu:{job.gpus_per_node}" if job.gpus_per_node else None,
         "output": str(job.output).replace("%", "%%").replace("%%j", "%j"),
         "open-mode": "append",
-        "signal": f"TERM@{NOTICE_SECONDS}",
+        "signal": f"TERM@{job.notice}",
     }
     lines = [f"--{key}={_quoted(value)}" for key, value in named.items() if value is not None]
     lines.append("--requeue")

@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,7 +28,9 @@ from openr1.launch.signals import stops_go_to
 START_SECONDS = 900  # weights of 70B from a slow disk, compilation, CUDA graphs
 PATIENCE_SECONDS = 300  # the queue of a whole rollout may be before the token that is asked for
 PROBE_EVERY = 15.0
+METRICS_SECONDS = 10.0  # the API's process answers these itself, however busy the engine is
 LOADING_BYTES_PER_SECOND = 250e6  # of one node's share of the weights, from a slow file system
+TOKENS = re.compile(r"vllm:(prompt|generation)_tokens_total[{ ]")  # of vLLM's /metrics
 CPU_EXTENSION = "openr1.training.vllm_worker.WeightsFromFile"
 
 
@@ -226,11 +229,7 @@ class Server(Part):
             ComponentFailed: it ended, or has not answered in time.
         """
         end = time.monotonic() + self.start_seconds
-        while not self._complete(timeout=self.patience):
-            tick()
-            problem = super().problem()
-            if problem is not None:
-                raise problem
+        while not self._complete_beside(tick):
             if time.monotonic() > end:
                 raise ComponentFailed(
                     f"the vLLM server has not completed a token within "
@@ -241,6 +240,24 @@ class Server(Part):
             time.sleep(0.5)
         self._answered = time.monotonic()
 
+    def _complete_beside(self, tick: Callable[[], None]) -> bool:
+        """Ask for a token while a stop and the server's end are still heard.
+
+        Raises:
+            OpenR1Error: the server has ended, or what `tick` raises.
+        """
+        answers: list[bool] = []
+        ask = threading.Thread(target=lambda: answers.append(self._complete(self.patience)), daemon=True)
+        ask.start()
+        while True:
+            ask.join(0.2)
+            tick()
+            problem = super().problem()
+            if problem is not None:
+                raise problem
+            if not ask.is_alive():
+                return answers == [True]
+
     def watch(self) -> None:
         """Ask for a token now and then, in a thread of its own."""
         self._watching = True
@@ -248,14 +265,28 @@ class Server(Part):
 
     def _ask_on(self) -> None:
         while self._watching:
-            if self._complete(timeout=self.patience):
+            before = self._tokens()
+            if self._complete(timeout=self.patience) or self._tokens() > before:
                 self._answered = time.monotonic()
-            time.sleep(min(PROBE_EVERY, self.patience / 4))
+            time.sleep(self._pause)
+
+    @property
+    def _pause(self) -> float:
+        return min(PROBE_EVERY, self.patience / 4)
+
+    def _tokens(self) -> float:
+        """Tokens read and made so far, 0 where it does not say; ours may wait behind a long rollout."""
+        try:
+            with urllib.request.urlopen(f"{self.serve.url}/metrics", timeout=METRICS_SECONDS / 2) as answer:
+                lines = answer.read().decode("utf-8", "replace").splitlines()
+        except (OSError, ValueError):
+            return 0.0
+        return sum(float(line.split()[-1]) for line in lines if TOKENS.match(line))
 
     def problem(self) -> OpenR1Error | None:
-        """It has ended, or completes no token any more."""
+        """It has ended, or works no more."""
         silent = time.monotonic() - self._answered
-        if self._watching and silent > self.patience + PROBE_EVERY:
+        if self._watching and silent > self.patience + self._pause + METRICS_SECONDS:
             return ComponentFailed(
                 f"the vLLM server hangs: no token for {silent:.0f} s",
                 where=str(self.log),
@@ -304,8 +335,7 @@ def running(serve: Serve, log: Path) -> Iterator[Server]:
         ComponentFailed: it does not come up.
         Interrupted: a stop was asked for meanwhile.
     """
-    if not serve.port:
-        serve = Serve(**{**vars(serve), "port": free_port(), "group_port": free_port()})
+    serve = replace(serve, port=serve.port or free_port(), group_port=serve.group_port or free_port())
     server = Server(serve, start(command(serve), log), log)
     try:
         with stop_raises() as check:

@@ -22,7 +22,7 @@ from openr1.planning.speed import LAUNCH_S_PER_LAYER, efficiency, rates
 from openr1.planning.world import World, choose_world
 
 STAGES = ("sft", "grpo")
-SHARDINGS = ("auto", "none", "ddp", "zero1", "zero2", "zero3")
+SHARDINGS = ("auto", "none", "ddp", "zero1", "zero2", "zero3", "fsdp")
 PROMPT_TOKENS = 512  # assumed where a recipe does not bound its prompts
 TRL_MAX_LENGTH = 1024
 TRL_MAX_COMPLETION = 512

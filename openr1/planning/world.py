@@ -10,6 +10,8 @@ from openr1.planning.phases import VLLM_OVERHEAD_BYTES
 from openr1.planning.plan import Asked
 from openr1.planning.shapes import ModelShape
 
+THIS_MACHINE = ("0.0.0.0", "127.0.0.1", "localhost", "::", "::1")
+
 
 @dataclass(frozen=True)
 class World:
@@ -47,6 +49,8 @@ def choose_world(
         EnvironmentProblem: more GPUs asked for than there are.
         RecipeError: a vLLM mode that cannot work here.
     """
+    if stage == "grpo":
+        _refuse_a_host(asked)
     if not machine.gpus:
         return _without_gpus(stage, asked, machine, gpus, processes)
     if processes is not None:
@@ -72,6 +76,20 @@ def choose_world(
     if stage != "grpo":
         return _numbered(_even(asked, most, nodes, fixed=gpus is not None), machine)
     return _numbered(_grpo(asked, machine, nodes, gpus, has_vllm, shape), machine)
+
+
+def _refuse_a_host(asked: Asked) -> None:
+    """TRL's way to name a server of one's own, for which there is one word here."""
+    host = asked.person("vllm_server_host")
+    served = asked.person("use_vllm") is not False and asked.person("vllm_mode") != "colocate"
+    if not host or not served or asked.person("vllm_server_base_url") or host in THIS_MACHINE:
+        return
+    url = f"http://{host}:{asked.get('vllm_server_port', 8000)}"
+    raise RecipeError(
+        f"vllm_server_host {host}, but openr1 starts the vLLM server itself",
+        where="vllm_server_host",
+        fix=f"--vllm_server_base_url {url} if it is yours and runs; else leave it out",
+    )
 
 
 def _numbered(world: World, machine: Machine) -> World:

@@ -44,18 +44,25 @@ def launch(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any
         return (serving.sample if nodes.rank == 0 else serving.serve)(prepared, attempt, listen)
     if serves(prepared):
         return _serve(prepared, attempt, listen)
-    if nodes.rank == 0 and plan.get("sharding") in deepspeed.STAGES:
+    if nodes.rank == 0 and shares_by_our_file(plan):
         write_json(prepared.run.path / "deepspeed.json", deepspeed.config(plan["sharding"]))
     ranks = ranks_of(prepared)
     if ranks.world > 1 and ranks.port is None:
         ranks = replace(ranks, port=command.free_port())
     elif ranks.port is not None and ranks.node == 0:
         command.check_port(ranks.port, "--master")
-    commands = command.of_ranks(prepared.command, ranks, tuple(plan.get("train_gpus") or ()))
+    own = prepared.command.with_env(**{command.CAPACITY: str(plan.get("capacity_bytes") or 0)})
+    commands = command.of_ranks(own, ranks, tuple(plan.get("train_gpus") or ()))
     first = ranks.node * ranks.here
     logs = [attempt / f"rank-{first + number}.log" for number in range(len(commands))]
     with _server(prepared, attempt, listen) as (guards, address):
         return supervise.run_ranks([c.with_env(**address) for c in commands], logs, listen, guards)
+
+
+def shares_by_our_file(plan: dict[str, Any]) -> bool:
+    """Whether the run gets a deepspeed.json; a person's file of `accelerate config` decides alone."""
+    own = (plan.get("asked") or {}).get("accelerate_config")
+    return plan.get("sharding") in deepspeed.STAGES and not own
 
 
 def training_nodes(prepared: Prepared) -> int:
@@ -86,11 +93,25 @@ def _server(
                 there.wait_until_ready(check)
             (address,) = there.urls
             _check_reachable(address, last)
-            yield [there], _address(address, command.free_port())
+            group_port = _serve_of(prepared, "").group_port
+            yield [there], _address(address, group_port or command.free_port())
     else:
         listen({"event": "phase", "name": "starting the vLLM server"})
+        _own_port(prepared)
         with vllm_server.running(served_model(prepared, attempt), attempt / "vllm.log") as server:
             yield [server], _address(server.serve.url, server.serve.group_port)
+
+
+def _own_port(prepared: Prepared) -> int:
+    """The port that a person named for the server, 0 for none.
+
+    Raises:
+        EnvironmentProblem: something listens there.
+    """
+    port = _serve_of(prepared, "").port
+    if port:
+        command.check_port(port, "vllm_server_port", fix="another --vllm_server_port, or leave it out")
+    return port
 
 
 def _address(url: str, group_port: int) -> dict[str, str]:
@@ -109,7 +130,8 @@ def _serve(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any
 
     @contextlib.contextmanager
     def started(line: Line, places: dict[str, Any]) -> Iterator[list[vllm_server.Server]]:
-        one = replace(served_model(prepared, attempt), host=line.here, port=command.free_port())
+        port = _own_port(prepared) or command.free_port()
+        one = replace(served_model(prepared, attempt), host=line.here, port=port)
         log = attempt / "vllm.log"
         server = vllm_server.Server(one, vllm_server.start(vllm_server.command(one), log), log)
         try:
@@ -153,19 +175,39 @@ def uses_server(prepared: Prepared) -> bool:
 
 def served_model(prepared: Prepared, attempt: Path) -> vllm_server.Serve:
     """The vLLM server that this node starts."""
-    values, plan = prepared.resolved.values, prepared.plan
+    values = prepared.resolved.values
     model = str(values["model_name_or_path"])
     if model.startswith("builtin:"):
         scratch = attempt if prepared.nodes.rank else prepared.run.path
         model = built_model(model, int(values["seed"]), scratch)
+    return _serve_of(prepared, model)
+
+
+def _serve_of(prepared: Prepared, model: str) -> vllm_server.Serve:
+    values, plan = prepared.resolved.values, prepared.plan
+    given = {
+        key: values[key]
+        for key in ("vllm_server_port", "vllm_group_port")
+        if key in prepared.resolved.explicit
+    }
     return vllm_server.Serve(
         model=model,
+        port=int(given.get("vllm_server_port", 0)),
+        group_port=int(given.get("vllm_group_port", 0)),
         gpus=tuple(plan.get("vllm_gpus") or ()),
         parallel=values.get("vllm_tensor_parallel_size"),
         max_length=values.get("vllm_max_model_length"),
         revision=values.get("model_revision"),
         trust_remote_code=bool(values.get("trust_remote_code")),
     )
+
+
+def shown(prepared: Prepared) -> str:
+    """The command line of the server as a dry run shows it; address and port are chosen at the start."""
+    serve = _serve_of(prepared, str(prepared.resolved["model_name_or_path"]))
+    if prepared.plan.get("vllm_nodes"):
+        serve = replace(serve, host="ADDRESS")
+    return str(vllm_server.command(serve)).replace("--port 0 ", "--port PORT ")
 
 
 def built_model(model: str, seed: int, scratch: Path) -> str:

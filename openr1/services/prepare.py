@@ -28,6 +28,7 @@ from openr1.services.lineage import (
     check_model,
     finished_run,
     need_finished,
+    rows_here,
     take,
     untrained,
 )
@@ -39,6 +40,7 @@ from openr1.services.recipes import (
     section_of,
 )
 from openr1.services.request import Asked, Nodes
+from openr1.services.spread import as_the_file_says, gives_way, spread_of
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def prepare_section(
     if resolved.stage in TRAINING_STAGES:
         resolved = named_target(resolved)
         resolved, plan, notices = _plan_training(resolved, run, machine, asked, shape_of)
-        found = run_time(plan, steps_of(resolved.stage, resolved.values, None, plan))
+        found = run_time(plan, steps_of(resolved.stage, resolved.values, rows_here(resolved.values), plan))
         plan = {**plan, "run_time": None if found is None else asdict(found)}
     else:
         plan, notices = {"machine": _machine_key(machine)}, []
@@ -167,34 +169,6 @@ def prepare_section(
     return Prepared(
         resolved, run, plan, child, machine, (*resolved.notices, *notices), asked.nodes, asked.rehearse
     )
-
-
-def spread_of(resolved: Resolved, asked: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
-    """How a person wants the ranks spread, and the settings that follow from it.
-
-    Returns:
-        What a stored plan must have been made for, and values for the planner.
-
-    Raises:
-        RecipeError: a file of `accelerate config` and the recipe want different sharding.
-    """
-    spread: dict[str, Any] = {"gpus": asked.gpus, "processes": asked.processes, "accelerate_config": None}
-    if not asked.accelerate_config:
-        return spread, {}
-    from openr1.launch import accelerate_file
-
-    file = accelerate_file.read(Path(asked.accelerate_config))
-    if "sharding" in resolved.explicit and resolved["sharding"] not in ("auto", file.sharding):
-        raise RecipeError(
-            f"sharding {resolved['sharding']} and the file's {file.sharding} contradict each other",
-            where=str(file.path),
-            fix="leave one of them out",
-        )
-    each = max(1, file.processes // file.machines)
-    given = asked.gpus or asked.processes
-    kind = "processes" if file.kind in ("MULTI_CPU", "NO") or asked.processes else "gpus"
-    spread |= {kind: given or each, "accelerate_config": str(file.path)}
-    return spread, {"sharding": file.sharding}
 
 
 def _machine_key(machine: Machine) -> str:
@@ -229,12 +203,14 @@ def _plan_training(
         flat = {key: resolved[key] for key in FLAT_REWARD_PARAMETERS}
         check_reward_funcs(resolved["reward_funcs"], compat=resolved["reward_compat"], **flat)
     key = _machine_key(machine)
-    spread, shared = spread_of(resolved, asked)
+    spread, file = spread_of(resolved, asked, machine)
     stored = _stored_plan(run, key, spread)
     if stored:
         values = {k: (v["value"], v["reason"]) for k, v in stored["values"].items()}
         return resolved.with_values("plan", values), stored, []
-    settings = {**resolved.values, MODEL: shape_of or resolved[MODEL], **shared}
+    settings = {**resolved.values, MODEL: shape_of or resolved[MODEL]}
+    if file is not None:
+        settings["sharding"] = file.sharding
     made = make_plan(
         resolved.stage,
         settings,
@@ -255,7 +231,12 @@ def _plan_training(
         notices.append(
             "another machine or other flags than the run began with: planned again, at the same global batch"
         )
-    return resolved.with_values("plan", values), {**made.as_dict(), "machine": key, "asked": spread}, notices
+    plan = {**made.as_dict(), "machine": key, "asked": spread}
+    resolved = resolved.with_values("plan", values)
+    if file is not None:
+        plan |= as_the_file_says(file, plan, given=bool(asked.gpus or asked.processes))
+        notices += gives_way(file, resolved.values)
+    return resolved, plan, notices
 
 
 def _stored_plan(run: RunFolder, machine: str, spread: dict[str, Any]) -> dict[str, Any] | None:

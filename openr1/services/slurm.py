@@ -16,7 +16,9 @@ from typing import Any
 from openr1.errors import EnvironmentProblem, OpenR1Error, RecipeError, UsageError, from_dict
 from openr1.hardware.simulate import partition_machine
 from openr1.hardware.slurm import Partition, ask_partitions
-from openr1.launch.slurm import Job, Site, render
+from openr1.launch.slurm import Job, Site, limit_seconds, notice_seconds, render
+from openr1.planning.disk import checkpoint_bytes
+from openr1.planning.find_shape import find_shape
 from openr1.runs import manifest
 from openr1.runs.files import write_json, write_whole
 from openr1.runs.folder import RunFolder, runs_root
@@ -118,6 +120,7 @@ def prepare_on(
         partition=asked.partition,
         time=asked.time,
         account=asked.account,
+        notice=_notice(planned, asked, partition),
         site=site(),
     )
     return Submission(job, render(job), machine, planned, tuple(planned.get("notices") or ()))
@@ -127,9 +130,17 @@ def submit(submission: Submission) -> int:
     """Write the script into the run folder and hand it to Slurm; the job's number.
 
     Raises:
+        UsageError: the run has a job already.
         EnvironmentProblem: no sbatch here, or Slurm refuses the job.
     """
     check_sbatch()
+    waits = in_the_queue(submission.job)
+    if waits:
+        raise UsageError(
+            f"job {waits} of this run waits or runs already; it continues by itself after a time limit",
+            where="--slurm",
+            fix=f"look with `squeue -j {waits}`; to start anew: scancel {waits}, then this command again",
+        )
     job, run = submission.job, submission.job.script.parent.parent
     if submission.planned.get("stage") and run.name and manifest.read(run) is None:
         _make_run(RunFolder(run), submission.planned)
@@ -144,6 +155,15 @@ def submit(submission: Submission) -> int:
             fix="mend the option it names, or the site's lines in slurm.yaml, and give the command again",
         )
     return int(done.stdout.strip().split(";")[0])
+
+
+def in_the_queue(job: Job) -> str | None:
+    """The number of a job for the same run, from the same folder; two at once would write one run."""
+    if shutil.which("squeue") is None:
+        return None
+    done = _ask(["squeue", "--noheader", "--me", f"--name={job.name}", "--format=%i %Z"])
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines() if " " in line]
+    return next((number for number, folder in lines if folder.strip() == str(job.folder)), None)
 
 
 def check_sbatch() -> None:
@@ -162,7 +182,7 @@ def _make_run(run: RunFolder, planned: dict[str, Any]) -> None:
     for key in ("recipe", "section", "stage", "hash", "parents"):
         if key in planned:
             fields[key] = planned[key]
-    fields["seconds"] = 0.0
+    fields |= {"seconds": 0.0, "command": manifest.command_line()}
     write_json(run.path / "manifest.json", manifest.new(fields))
 
 
@@ -237,6 +257,34 @@ def _gpus(planned: dict[str, Any], partition: Partition | None, machine: str | N
     return wanted, wanted >= here
 
 
+def _notice(planned: dict[str, Any], asked: JobAsked, partition: Partition | None) -> int:
+    """Seconds before the time limit that the longest of the sections needs to stop.
+
+    Raises:
+        UsageError: `--time` is no time.
+    """
+    step, disk = 0.0, 0
+    for section in planned.get("sections") or [planned]:
+        plan = section.get("plan") or {}
+        each = (plan.get("step_seconds") or {}).get("value") or 0.0
+        step = max(step, each * float(plan.get("time_doubt") or 1.0))
+        values = {key: found["value"] for key, found in (section.get("values") or {}).items()}
+        shape = find_shape(values.get("model_name_or_path")).value if each else None
+        disk = max(disk, checkpoint_bytes(shape, values) if shape else 0)
+    try:
+        limit = limit_seconds(asked.time or (partition.facts.time_limit if partition else "infinite"))
+    except ValueError:
+        if not asked.time:
+            limit = None
+        else:
+            raise UsageError(
+                f"--time {asked.time} is no time limit",
+                where="--time",
+                fix="as Slurm writes it: 90 (minutes), 12:00:00 or 2-00:00:00",
+            ) from None
+    return notice_seconds(step, disk, limit)
+
+
 def _count(machine: str | None) -> int:
     from openr1.hardware import simulate
 
@@ -290,7 +338,9 @@ def mismatch(plan: dict[str, Any], file: str | None) -> str | None:
         "nodes": "nodes",
         "vllm_nodes": "nodes that serve vLLM",
         "sharding": "sharding",
-        "train_gpus": "GPUs",
+        "train_gpus": "training GPUs of a node",
+        "vllm_gpus": "GPUs that serve vLLM",
+        "per_device_train_batch_size": "rows per device",
     }
     names |= {
         "backend": "backend",
@@ -298,13 +348,19 @@ def mismatch(plan: dict[str, Any], file: str | None) -> str | None:
         "tensor_parallel": "tensor parallel",
         "pipeline_parallel": "stages",
     }
-    planned = {**planned, **(planned.get("sampling") or {})}
-    plan = {**plan, **(plan.get("sampling") or {})}
+    then, now = _comparable(planned), _comparable(plan)
     different = [
-        f"{words} {planned[key]} → {plan.get(key)}"
+        f"{words} {then[key]} → {now.get(key)}"
         for key, words in names.items()
-        if key in planned and list_or(planned[key]) != list_or(plan.get(key))
+        if key in then and then[key] != now.get(key)
     ]
+    cards = [
+        one["capacity_bytes"]
+        for one in (planned, plan)
+        if one.get("train_gpus") and one.get("capacity_bytes")
+    ]
+    if len(cards) == 2 and min(cards) < 0.9 * max(cards):  # two of one kind never show quite as much
+        different.append("memory of a GPU {:.0f} → {:.0f} GiB".format(*(size / 2**30 for size in cards)))
     if not different:
         return None
     return (
@@ -312,8 +368,12 @@ def mismatch(plan: dict[str, Any], file: str | None) -> str | None:
     )
 
 
-def list_or(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else value
+def _comparable(plan: dict[str, Any]) -> dict[str, Any]:
+    """A plan's facts flat, and its cards counted."""
+    found = {**plan, **(plan.get("sampling") or {})}
+    found |= {key: len(plan[key] or ()) for key in ("train_gpus", "vllm_gpus") if key in plan}
+    rows = (plan.get("values") or {}).get("per_device_train_batch_size")
+    return found | ({"per_device_train_batch_size": rows["value"]} if rows else {})
 
 
 def _ask(argv: list[str]) -> subprocess.CompletedProcess[str]:

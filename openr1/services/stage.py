@@ -236,7 +236,9 @@ def _begin(prepared: Prepared, attempt: Path) -> None:
             "seconds": 0.0,
         }
     )
-    found["command"] = manifest.command_line() or found.get("command")
+    # Inside a job, what was typed is what was submitted.
+    said = [found.get("command"), manifest.command_line()]
+    found["command"] = next(filter(None, said if "OPENR1_SUBMITTED" in os.environ else reversed(said)), None)
     found["state"] = "running"
     found["machine"] = prepared.plan["machine"]
     found["versions"] = manifest.versions()

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from openr1.errors import ComponentFailed, EnvironmentProblem, OpenR1Error, from_dict
+from openr1.errors import ComponentFailed, DoesNotFit, EnvironmentProblem, OpenR1Error, from_dict
+from openr1.launch.command import CAPACITY
 from openr1.launch.line import wait_seconds
 from openr1.runs.child import Child
 
@@ -38,7 +39,8 @@ def join(child: Child) -> None:
     seconds = wait_seconds()
     store = _store(child, seconds)
     if child.first:
-        store.set("run", json.dumps([child.run.path.name, child.ranks]))
+        on_cards = torch.cuda.is_available() and not child.values.get("use_cpu")
+        store.set("run", json.dumps([child.run.path.name, child.ranks, on_cards]))
     else:
         _check_same_run(child, store)
     store.set(f"here/{child.rank}", str(child.node))
@@ -56,6 +58,7 @@ def join(child: Child) -> None:
     )
     _check_shared(child)
     child.config = from_first(child, lambda: child.config)
+    _check_fits(child)
 
 
 def _store(child: Child, seconds: float) -> Any:
@@ -83,7 +86,7 @@ def _store(child: Child, seconds: float) -> Any:
 
 def _check_same_run(child: Child, store: Any) -> None:
     """Whether this rank was started for what the first one runs; if not, that is the first one's end too."""
-    name, ranks = json.loads(store.get("run"))
+    name, ranks, on_cards = json.loads(store.get("run"))
     problem = None
     if name != child.run.path.name:  # a rehearsal has a folder of its own
         problem = EnvironmentProblem(
@@ -95,7 +98,13 @@ def _check_same_run(child: Child, store: Any) -> None:
         problem = EnvironmentProblem(
             f"node {child.node} counts {child.ranks} ranks in all, the first one {ranks}",
             where=f"node {child.node}",
-            fix="start the same command on every node; with unequal nodes say --gpus N",
+            fix="start the same command on every node; with unequal nodes say --gpus N, or --processes N",
+        )
+    elif on_cards and not torch.cuda.is_available():
+        problem = EnvironmentProblem(
+            f"node {child.node} has no GPU that torch can use, and the first one trains on its own",
+            where=f"node {child.node}",
+            fix="`openr1 hw-profile --check` there says why; or leave that node out",
         )
     if problem is not None:
         store.set("refused", json.dumps(problem.as_dict()))
@@ -145,6 +154,27 @@ def _check_shared(child: Child) -> None:
             else "this node does not see the run folder that the first one writes",
             where=str(child.run.path.resolve()),
             fix="put it on a file system that all nodes share: --output_dir, or OPENR1_RUNS_DIR for all runs",
+        )
+
+
+def _check_fits(child: Child) -> None:
+    """Whether the first node's plan fits on the others, whose cards may be smaller.
+
+    Raises:
+        DoesNotFit: on every rank, with the node that has the least.
+    """
+    plan, own = child.config["plan"], int(os.environ.get(CAPACITY) or 0)
+    everyone = from_all(child, (own, child.node))
+    needed = max((sum(terms.values()) for terms in (plan.get("memory") or {}).values()), default=0)
+    least, node = min(((size, node) for size, node in everyone if size), default=(0, 0))
+    if least < needed <= (plan.get("capacity_bytes") or 0) and least:
+        gib = 2**30
+        raise DoesNotFit(
+            f"the first node's plan needs {needed / gib:.1f} GiB at most for each rank, and on node {node} "
+            f"{least / gib:.1f} GiB may be used",
+            where=f"node {node}",
+            fix="make that node the first (--node-rank 0, its address in --master): the plan is made there; "
+            "or say a smaller --per_device_train_batch_size on every node",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from openr1.launch.deepspeed import STAGES
@@ -18,7 +19,7 @@ def sharded(child: Child) -> dict[str, Any]:
     """
     file = child.config["plan"].get("asked", {}).get("accelerate_config")
     if file:
-        os.environ.update(_as_accelerate_launch(file))
+        os.environ.update(_as_accelerate_launch(file, child.values))
         if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true" and child.values.get("use_cpu"):
             _deepspeed_on_a_cpu()
             return {"accelerator_config": {"use_configured_state": True}}
@@ -32,8 +33,12 @@ def sharded(child: Child) -> dict[str, Any]:
     return more
 
 
-def _as_accelerate_launch(file: str) -> dict[str, str]:
-    """The variables that `accelerate launch --config_file FILE` would set for this rank."""
+def _as_accelerate_launch(file: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """The variables that `accelerate launch --config_file FILE` would set for this rank.
+
+    How the batch is accumulated and where gradients are clipped is the run's: DeepSpeed refuses two answers,
+    and `accelerate launch` gives one (1 step) even where the file has none.
+    """
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
     from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
@@ -43,6 +48,8 @@ def _as_accelerate_launch(file: str) -> dict[str, str]:
     args.deepspeed_fields_from_accelerate_config = ",".join(
         defaults.deepspeed_config
     )  # as launch_command does
+    args.gradient_accumulation_steps = values["gradient_accumulation_steps"]
+    args.gradient_clipping = values["max_grad_norm"]
     args.main_process_port = 0  # the ranks have met already
     if args.use_deepspeed:
         _, env = prepare_deepspeed_cmd_env(args)

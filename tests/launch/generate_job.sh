@@ -29,10 +29,14 @@ code=$?
 
 # 130: stopped before the time limit, with a checkpoint. 7 or a signal: a node or a process failed, which
 # another try may mend. The job is put into the queue again and continues.
-restarts=${SLURM_RESTART_COUNT:-0}
 again=no
-[ "$code" -eq 130 ] && [ "$restarts" -lt 200 ] && again=yes
-{ [ "$code" -eq 7 ] || { [ "$code" -gt 128 ] && [ "$code" -ne 130 ]; }; } && [ "$restarts" -lt 3 ] && again=yes
+if [ "$code" -eq 130 ]; then
+  [ "${SLURM_RESTART_COUNT:-0}" -lt 200 ] && again=yes
+elif [ "$code" -eq 7 ] || [ "$code" -gt 128 ]; then
+  failures=HERE/runs/RUN/slurm/failures-$SLURM_JOB_ID
+  echo "$code" >> "$failures"
+  [ "$(wc -l < "$failures")" -le 3 ] && again=yes
+fi
 if [ "$again" = yes ]; then
   echo "openr1 ended with $code; the job goes back into the queue and will continue"
   scontrol requeue "$SLURM_JOB_ID" && sleep 60

@@ -10,7 +10,7 @@ import pytest
 from openr1.errors import EnvironmentProblem, RecipeError
 from openr1.launch import accelerate_file
 from openr1.launch.command import Command, Ranks, check_port, free_port, of_ranks, with_parent
-from tests.conftest import TINY, Cli
+from tests.conftest import TINY, Cli, rows_of
 
 START = ("--model_name_or_path", "builtin:tiny-qwen2?layers=1&hidden=64")
 
@@ -35,6 +35,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Cli:
             ("grpo", *START, "--gpus", 7, "--simulate", "4xH100"),
             5,
             ["--gpus 7 asks for more than the 4 GPUs", "--gpus 4 or less"],
+        ),
+        (
+            ("grpo", *START, "--vllm_server_host", "h2", "--simulate", "4xH100"),
+            3,
+            ["openr1 starts the vLLM server itself", "--vllm_server_base_url http://h2:8000"],
         ),
         (("sft", "--gpus", 2, "--simulate", "cpu"), 5, ["this machine has no GPU", "leave --gpus out"]),
         (("sft", "--processes", 2, "--simulate", "2xH100"), 2, ["--processes 2", "--gpus 2"]),
@@ -62,6 +67,8 @@ def test_seven_and_one(place: Cli) -> None:
     assert plan["train_gpus"] == list(range(7))
     assert plan["vllm_gpus"] == [7]
     assert plan["values"]["vllm_mode"]["value"] == "server"
+    shown = place(*words, "--global_batch_size", 49, "--vllm_server_port", 8123, "--dry-run").out
+    assert "CUDA_VISIBLE_DEVICES=7" in shown and "--port 8123" in shown
 
 
 def test_seven_and_one_on_two_nodes(place: Cli) -> None:
@@ -155,28 +162,66 @@ def test_files_of_accelerate_config(tmp_path: Path) -> None:
     for kind, more, sharding in (
         ("MULTI_GPU", "", "ddp"),
         ("DEEPSPEED", ZERO2, "zero2"),
-        ("FSDP", "fsdp_config: {fsdp_version: 2}", "zero3"),
+        ("FSDP", "fsdp_config: {fsdp_version: 2}", "fsdp"),
+        ("DEEPSPEED", f"deepspeed_config: {{deepspeed_config_file: {tmp_path}/ds.json}}", "zero3"),
     ):
+        (tmp_path / "ds.json").write_text('{"zero_optimization": {"stage": 3}}')
         path.write_text(FILE.format(kind=kind, more=more))
         found = accelerate_file.read(path)
-        assert (found.sharding, found.processes, found.machines) == (sharding, 2, 1)
+        assert (found.sharding, found.processes, found.machines, found.on_cpu) == (sharding, 2, 1, True)
     for text, says in (
         ("a: 1", "no file of `accelerate config`"),
         ("[", "not YAML"),
         ("distributed_type: TPU", "TPU is not launched"),
         ("distributed_type: NO\nnum_processes: x", "num_processes must be"),
+        ("distributed_type: DEEPSPEED\ndeepspeed_config: 3", "must be a map"),
+        ("distributed_type: DEEPSPEED\ndeepspeed_config: {deepspeed_config_file: no.json}", "no.json cannot"),
     ):
         path.write_text(text)
         with pytest.raises(RecipeError, match=says):
             accelerate_file.read(path)
 
 
+def test_a_file_of_ones_own_is_the_plans_reason(place: Cli) -> None:
+    """Its ranks and sharding, for the machines and cards it is for; the batch stays the recipe's."""
+    text = FILE.replace("use_cpu: true", "").replace("num_processes: 2", "num_processes: 8")
+    place.write("zero3.yaml", text.format(kind="DEEPSPEED", more=ZERO2.replace("2", "3", 1)))
+    place.write("fsdp.yaml", text.format(kind="FSDP", more="fsdp_config: {fsdp_version: 2}"))
+    place.write("two.yaml", text.replace("machines: 1", "machines: 2").format(kind="MULTI_GPU", more=""))
+    words = ("sft", "tiny.yaml", "--model_name_or_path", "Qwen/Qwen2.5-0.5B", "--dry-run")
+    words = (*words, "--global_batch_size", 64, "--per_device_train_batch_size", 4, "--accelerate-config")
+    found = place(*words, "zero3.yaml", "--simulate", "8xH100", "--json").json
+    plan = found["plan"]
+    assert (plan["processes"], plan["sharding"]) == (8, "zero3")
+    assert plan["processes_reason"] == plan["sharding_reason"] == "as zero3.yaml says"
+    assert any("gradient_accumulation_steps 1 gives way" in notice for notice in found["notices"])
+    plan = place(*words, "fsdp.yaml", "--simulate", "8xH100", "--json").json["plan"]
+    assert (plan["sharding"], "deepspeed" in plan["requires"]) == ("fsdp", False)
+    assert plan["values"]["dtype"]["value"] == "float32", "FSDP keeps no masters beside 16-bit weights"
+    few = place(*words, "zero3.yaml", "--simulate", "4xH100", code=5)
+    assert "the file is for 8 GPUs, this machine shows 4" in few.err and "--gpus 4" in few.err
+    alone = place(*words, "two.yaml", "--simulate", "8xH100", code=3)
+    assert "the file is for 2 machines, this command for 1" in alone.err and "--nodes 2" in alone.err
+
+
 @pytest.mark.slow
 def test_an_accelerate_file_of_ones_own(cli: Cli, tiny: str) -> None:
-    cli.write("zero2.yaml", FILE.format(kind="DEEPSPEED", more=ZERO2))
-    words = ("sft", tiny, "--accelerate-config", "zero2.yaml", "--processes", 2, "--run_name", "own")
-    assert "12 steps" in cli(*words).out
-    saved = cli.folder / "runs" / "own" / "checkpoints" / "checkpoint-12"
-    assert list(saved.glob("global_step12/*zero*")), "DeepSpeed did not save its states"
-    done = cli(*words, "--sharding", "zero3", "--fresh", code=3)
+    """Trains what one process trains, although the file counts its steps and clips otherwise."""
+    clips = ZERO2.replace("steps: 1", "steps: 1, gradient_clipping: 1.0")
+    cli.write("zero2.yaml", FILE.format(kind="DEEPSPEED", more=clips))
+    # SGD: the clipping shows in every step, which Adam would level
+    words = ("sft", tiny, "--max_grad_norm", 0.2, "--optim", "sgd", "--learning_rate", 0.5)
+    cli(*words, "--run_name", "one")
+    words = (*words, "--accelerate-config", "zero2.yaml", "--per_device_train_batch_size", 2)
+    done = cli(*words, "--run_name", "own")
+    assert "12 steps" in done.out
+    assert "gradient_clipping 1.0 gives way to max_grad_norm 0.2" in done.err
+    run = cli.folder / "runs" / "own"
+    losses = [[row["loss"] for row in rows_of(run.with_name(n) / "metrics.jsonl")] for n in ("own", "one")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert list(run.glob("checkpoints/checkpoint-12/global_step12/*zero*")), (
+        "DeepSpeed did not save its states"
+    )
+    assert not (run / "deepspeed.json").exists()
+    done = cli(*words, "--sharding", "zero3", "--run_name", "own", "--fresh", code=3)
     assert "contradict each other" in done.err

@@ -148,6 +148,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = json.dumps({"choices": [{"text": "1"}]}).encode()
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
         self.wfile.write(body)
+    def do_GET(self):
+        made = time.monotonic() if os.path.exists(sys.argv[2] + "-busy") else 7
+        text = '# HELP vllm:generation_tokens_total x\\nvllm:generation_tokens_total{engine="0"} '
+        body = f"{text}{made}\\n".encode()
+        self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
+        self.wfile.write(body)
     def log_message(self, *_): pass
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
@@ -156,6 +162,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_
 def fake(folder: Path, patience: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Server, Path]:
     monkeypatch.setenv("OPENR1_SERVER_PATIENCE", patience)
     monkeypatch.setattr("openr1.launch.vllm_server.PROBE_EVERY", 0.1)
+    monkeypatch.setattr("openr1.launch.vllm_server.METRICS_SECONDS", 0.5)
     (folder / "fake.py").write_text(FAKE)
     port, silent = free_port(), folder / "silent"
     argv = [sys.executable, str(folder / "fake.py"), str(port), str(silent)]
@@ -181,6 +188,48 @@ def test_a_server_that_answers_then_hangs_then_dies(tmp_path: Path, monkeypatch:
         assert "ended with signal 9: RuntimeError: the cause" in str(server.problem())
     finally:
         server.stop()
+
+
+def test_a_server_that_is_busy_does_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its queue is longer than our patience, and it makes tokens all the time."""
+    server, silent = fake(tmp_path, "0.3", monkeypatch)
+    busy = silent.with_name("silent-busy")
+    busy.touch()
+    try:
+        server.wait_until_ready(lambda: None)
+        silent.touch()
+        server.watch()
+        end = time.monotonic() + 2.0
+        while time.monotonic() < end:
+            assert server.problem() is None
+            time.sleep(0.05)
+        busy.unlink()
+        assert wait_for(lambda: server.problem() is not None, 30)
+        assert "hangs: no token for" in str(server.problem())
+    finally:
+        server.stop()
+
+
+def test_a_stop_and_an_end_are_heard_while_the_first_token_is_awaited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, silent = fake(tmp_path, "300", monkeypatch)
+    silent.touch()
+    begun = time.monotonic()
+
+    def stop() -> None:
+        if time.monotonic() - begun > 1.0:
+            raise Interrupted("stopped")
+
+    try:
+        with pytest.raises(Interrupted):
+            server.wait_until_ready(stop)
+        server.process.kill()
+        with pytest.raises(ComponentFailed, match="signal 9"):
+            server.wait_until_ready(lambda: None)
+    finally:
+        server.stop()
+    assert time.monotonic() - begun < 60
 
 
 def test_a_server_that_does_not_come_up_is_told_with_its_cause(

@@ -41,6 +41,14 @@ def test_a_port_in_use(cli: Cli, tiny: str) -> None:
     assert "the one after it must be free too" in " ".join(done.err.split())
 
 
+def test_a_servers_port_in_use(cli: Cli, tiny: str) -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = cli("grpo", tiny, *WORDS[:-2], "--vllm_server_port", port, code=5)
+    assert f"port {port} cannot be used here" in done.err
+    assert "another --vllm_server_port" in done.err
+
+
 def test_nodes_that_were_given_other_commands(cli: Cli, tiny: str) -> None:
     words = ("grpo", tiny, *WORDS, "--master", f"localhost:{free_port()}")
     last = cli.start(*words, "--node-rank", 1, "--learning_rate", "1e-6")

@@ -17,7 +17,15 @@ import pytest
 
 from openr1.errors import RecipeError, UsageError
 from openr1.hardware.slurm import parse_partitions
-from openr1.launch.slurm import Job, Site, directives, render
+from openr1.launch.slurm import (
+    NOTICE_SECONDS,
+    Job,
+    Site,
+    directives,
+    limit_seconds,
+    notice_seconds,
+    render,
+)
 from openr1.services import slurm as service
 from tests.conftest import TINY, Cli, only_run, rows_of
 from tests.launch import slurm_cluster
@@ -73,6 +81,89 @@ def test_a_line_break_cannot_smuggle_a_directive(tmp_path: Path) -> None:
     assert "--gres=gpu:4" in lines
     assert "--exclusive" not in lines
     assert next(line for line in lines if line.startswith("--output=")).endswith('100%%/slurm/job-%j.out"')
+
+
+@pytest.mark.parametrize(
+    ("codes", "restarts", "requeues"),
+    [
+        ([130] * 5, 50, 5),  # time limits, many of them
+        ([7, 137, 143, 7], 50, 3),  # failures, counted without the time limits
+        ([5], 0, 0), ([6], 0, 0), ([0], 0, 0), ([130], 200, 0),
+    ],
+)  # fmt: skip
+def test_a_job_is_tried_again_where_that_may_help(
+    tmp_path: Path, codes: list[int], restarts: int, requeues: int
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "srun").write_text('#!/bin/bash\nexit "$CODE"\n')
+    (tools / "scontrol").write_text(f'#!/bin/bash\necho "$@" >> {tools}/asked\n')
+    (tools / "sleep").write_text("#!/bin/bash\n")
+    for tool in ("srun", "scontrol", "sleep"):
+        (tools / tool).chmod(0o755)
+    one = job(tmp_path)
+    one.script.write_text(render(one))
+    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "SLURM_JOB_ID": "5"}
+    for number, code in enumerate(codes):
+        env |= {"SLURM_RESTART_COUNT": str(restarts + number), "CODE": str(code)}
+        assert subprocess.run(["bash", str(one.script)], env=env).returncode == code
+    asked = (tools / "asked").read_text().splitlines() if requeues else []
+    assert asked == ["requeue 5"] * requeues
+    assert (tools / "asked").exists() is (requeues > 0)
+
+
+def test_the_notice_holds_a_step_and_a_checkpoint() -> None:
+    assert notice_seconds(2.0, 10**9, None) == NOTICE_SECONDS
+    assert notice_seconds(166.0, 46 * 10**9, None) == 60 + 166 + 92
+    assert notice_seconds(166.0, 46 * 10**9, 600) == 300, "half of the limit is for work"
+    assert notice_seconds(2.0, 0, limit_seconds("2")) == 60
+    times = {
+        "90": 5400,
+        "90:30": 5430,
+        "12:00:00": 43200,
+        "1-0": 86400,
+        "1-02:03": 93780,
+        "1-00:00:01": 86401,
+    }
+    assert {text: limit_seconds(text) for text in times} == times
+    assert limit_seconds("infinite") is limit_seconds("UNLIMITED") is None
+    for wrong in ("banana", "1:2:3:4", "1-", "-5", ""):
+        with pytest.raises(ValueError):
+            limit_seconds(wrong)
+
+
+def test_another_plan_than_at_submission_is_said_in_figures(tmp_path: Path) -> None:
+    then = {"processes": 8, "nodes": 1, "sharding": "ddp", "train_gpus": list(range(8)), "vllm_gpus": []}
+    then |= {"capacity_bytes": 77 << 30, "values": {"per_device_train_batch_size": {"value": 4}}}
+    file = tmp_path / "expected.json"
+    file.write_text(json.dumps({"planned_for": "8xH100", "plan": then}))
+    assert service.mismatch({**then, "capacity_bytes": 76 << 30}, str(file)) is None
+    assert service.mismatch(then, None) is service.mismatch(then, str(tmp_path / "none")) is None
+    now = {**then, "processes": 4, "train_gpus": [0, 1, 2, 3], "capacity_bytes": 38 << 30}
+    said = service.mismatch(now | {"values": {"per_device_train_batch_size": {"value": 2}}}, str(file))
+    assert said == (
+        "planned for 8xH100 at submission, planned again here: processes 8 → 4, training GPUs of a node "
+        "8 → 4, rows per device 4 → 2, memory of a GPU 77 → 38 GiB"
+    )
+
+
+def test_a_run_has_one_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job is its run's by name and folder; a second one is not submitted."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    one = job(tmp_path)
+    (tools / "sbatch").write_text(f"#!/bin/bash\ntouch {tools}/submitted\n")
+    (tools / "squeue").write_text(f"#!/bin/bash\necho '17 /elsewhere'; cat {tools}/queue\n")
+    for tool in ("sbatch", "squeue"):
+        (tools / tool).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    (tools / "queue").write_text("")
+    assert service.in_the_queue(one) is None
+    (tools / "queue").write_text(f"18 {tmp_path}\n")
+    assert service.in_the_queue(one) == "18"
+    with pytest.raises(UsageError, match="job 18 of this run waits or runs already"):
+        service.submit(service.Submission(one, "", None, {}))
+    assert not (tools / "submitted").exists()
 
 
 def test_a_sites_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,6 +250,9 @@ def test_the_script_that_serves_deepseek_r1_over_two_nodes(cli: Cli) -> None:
         (("hw-profile", "--slurm"), 2, "no job for Slurm"),
         (("eval", "builtin:chain-sum", "--slurm", "--nodes", 2), 2, "works on one node"),
         (("sft", "tiny.yaml", "--slurm", "--nodes", "x"), 2, "--nodes needs a number"),
+        (("sft", "tiny.yaml", "--slurm", "--time", "--simulate", "8xH100"), 2, "--time needs a value"),
+        (("sft", "tiny.yaml", "--slurm", "--simulate", "cpu", "--time", "soon"), 2, "--time soon is no time"),
+        (("sft", "tiny.yaml", "--partition", "gpu"), 2, "add --slurm"),
         (("sft", "tiny.yaml", "--slurm", "--simulate", "8xH100", "--lerning_rate", "1"), 3, "learning_rate"),
         (("sft", "nope.yaml", "--slurm", "--simulate", "8xH100"), 3, "nope.yaml"),
         (("sft", "tiny.yaml", "--slurm"), 5, "--simulate"),
@@ -236,6 +330,22 @@ def test_grpo_stops_before_its_time_limit_and_goes_on(cli: Cli, tiny: str, slurm
     assert "continuing after step" in said
     run = only_run(cli, "tiny-grpo-*")
     assert [row["step"] for row in rows_of(run / "metrics.jsonl")] == list(range(1, 61))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(REASON is not None, reason=str(REASON))
+def test_slurms_notice_before_a_real_limit_comes_in_time(cli: Cli, tiny: str, slurm: Cluster) -> None:
+    """Of four minutes the job works for one or two: a checkpoint, the queue again, and on from there."""
+    words = ("sft", tiny, "--max_steps", 100_000, "--lr_scheduler_type", "constant", "--save_steps", 50_000)
+    number, output = submitted(cli, slurm, *words, "--time", 4)
+    said = lambda: output.read_text(errors="replace") if output.exists() else ""  # noqa: E731
+    try:
+        assert slurm.wait(lambda: "continuing after step" in said(), 540), said() + slurm.logs()
+    finally:
+        slurm.ask("scancel", str(number))
+        slurm.wait(lambda: slurm.state(number) == "CANCELLED", 60)
+    assert "goes back into the queue" in said()
+    assert "TIME LIMIT" not in said()
 
 
 @pytest.mark.slow

@@ -14,7 +14,10 @@ import psutil
 import pytest
 
 from openr1.launch.command import free_port
+from openr1.launch.vllm_server import Serve, running
+from openr1.services.launching import built_model
 from tests.conftest import Cli, only_run, rows_of
+from tests.launch.test_supervise import wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -91,6 +94,16 @@ def test_grpo_trains_with_a_served_vllm(cli: Cli, tiny: str) -> None:
     assert (run / "logs" / "attempt-1" / "vllm.log").exists()
     with pytest.raises(AssertionError, match="no engine"):
         engine(cli.folder)
+
+
+def test_vllm_counts_its_tokens(tmp_path: Path) -> None:
+    """By these we see that a server works whose queue is longer than our patience."""
+    model = built_model(START[1], 7, tmp_path)
+    with running(Serve(model, max_length=128), tmp_path / "vllm.log") as server:
+        before = server._tokens()
+        assert before > 0
+        assert server._complete(60)
+        assert wait_for(lambda: server._tokens() > before, 20)
 
 
 def two_nodes(cli: Cli, *words: object, **env: str) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
