@@ -136,3 +136,5 @@ def migrate(
     else:
         configs.write_recipe(configs.target_of(path, target), text, force=force)
         show_written(printer, configs.target_of(path, target))
+        if not json:
+            printer.next(f"openr1 pipeline {configs.target_of(path, target)} --dry-run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -101,5 +102,5 @@ def command(
             )
         show_rescored(str(again), json=json, quiet=quiet)
         return
-    prepared = evaluate.prepare(plain, asked, said)
+    prepared = evaluate.prepare(plain, replace(asked, dry_run=dry_run), said)
     run_prepared(prepared, dry_run=dry_run, json=json, quiet=quiet)

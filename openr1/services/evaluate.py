@@ -40,12 +40,19 @@ WEIGHTS = "weights"
 """Among a run's parents: the signature of local weights, whatever their path is called."""
 
 
+TO_COME = "to_come"  # in a plan: the labels of models that are not trained yet
+
+
 @dataclass(frozen=True)
 class EvalModel:
-    """A model under evaluation: its name in the table, and where its weights are."""
+    """A model under evaluation: its name in the table, and where its weights are.
+
+    `to_come`: it is yet to be trained, and a dry run plans with the model at `path` in its place.
+    """
 
     label: str
     path: str
+    to_come: bool = False
 
     def as_dict(self) -> dict[str, str]:
         return {"label": self.label, "path": self.path}
@@ -71,6 +78,9 @@ def prepare(words: Sequence[str], asked: Asked, said: Sequence[str] = ()) -> Pre
     resolved = replace(resolved, parents=parents)
     run = locate_run(recipe, resolved, asked)
     prepared = prepare_eval(resolved, models, run, machine, asked)
+    if TO_COME in prepared.plan:
+        to_come = ", ".join(prepared.plan[TO_COME])
+        said = (*said, f"not trained yet: {to_come}; planned with the model that the recipe starts from")
     return replace(prepared, notices=(*said, *prepared.notices))
 
 
@@ -142,6 +152,9 @@ def prepare_eval(
         "requires": [*sampling["requires"], *bridge],
         "estimate": [{"model": model.label, **e.as_dict()} for model, e in estimates],
     }
+    to_come = [model.label for model in models if model.to_come]
+    if to_come:
+        listed[TO_COME] = to_come
     prepared = prepare_section(resolved, run, machine, asked, extra_plan=listed)
     notices = _said([e for _, e in estimates]) if run.state != "finished" else []
     notices = [*_chosen_for_you(resolved), *notices]
@@ -275,36 +288,42 @@ def _models(
         source = check_model(model, resolved.where(MODEL))
         signature = weights_signature(source)
         return [EvalModel(label_of(model), source)], {WEIGHTS: signature} if signature else {}
-    found, parents = [], {}
+    found: list[tuple[str, Resolved, str | None]] = []
+    parents: dict[str, str] = {}
     for part in trained:
         chain = resolved_chain(recipe, part, asked)
         done = finished_run(recipe.name, part.name, chain.hash)
+        if done is None and asked.dry_run:
+            found.append((part.name, chain, None))
+            parents[part.name] = chain.hash
+            continue
         if done is None:
             raise UsageError(
                 f"section {part.name} of this recipe is not trained yet",
                 where=str(recipe.path),
                 fix=f"openr1 pipeline {recipe.word}   or name a model: --model MODEL",
             )
-        found.append((part.name, chain, done.model))
+        found.append((part.name, chain, str(done.model)))
         parents[part.name] = chain.hash
-    return models_of(resolved, [(n, c, str(p)) for n, c, p in found]), parents
+    return models_of(resolved, found), parents
 
 
 def _trained(recipe: Recipe) -> list[Section]:
     return [section for section in recipe.sections if section.stage in TRAINING_STAGES]
 
 
-def models_of(resolved: Resolved, trained: Sequence[tuple[str, Resolved, str]]) -> list[EvalModel]:
+def models_of(resolved: Resolved, trained: Sequence[tuple[str, Resolved, str | None]]) -> list[EvalModel]:
     """The models of an eval section: what the first training section started from, and every result.
 
     Args:
-        trained: (section name, resolved section, path of its final weights), in recipe order.
+        trained: (section name, resolved section, path of its final weights), in recipe order; no path for
+            one that has yet to be trained, for which a dry run takes the base model.
 
     Raises:
         RecipeError: `of:` names a section that trains nothing here.
     """
     base = EvalModel("base", check_model(str(trained[0][1][MODEL]), trained[0][1].where(MODEL)))
-    everything = [base, *(EvalModel(name, path) for name, _, path in trained)]
+    everything = [base, *(EvalModel(name, path or base.path, path is None) for name, _, path in trained)]
     if resolved["of"] is None:
         return everything
     by_label = {model.label: model for model in everything}

@@ -58,6 +58,9 @@ def _head(path: Path, section: Section) -> list[str]:
         "#",
         f"# start    openr1 {section.stage} FILE{_flags(old)}",
     ]
+    if old and old.generate:  # on one line, to copy
+        command = f"openr1 generate {path.name}   tells the command" if "\n" in old.generate else old.generate
+        lines += ["# filter   what the old file was for, which trains nothing:", f"#   {command}"]
     gone = [fact for fact in old.facts if fact.to is None] if old else []
     if gone:
         lines += ["#", "# What the old file set and this one does not:"]

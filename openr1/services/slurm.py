@@ -105,6 +105,13 @@ def prepare_on(
             where="--engine",
             fix="leave --engine distilabel out, or --slurm",
         )
+    to_come = (planned.get("plan") or {}).get("to_come")
+    if to_come:
+        raise UsageError(
+            f"section {to_come[0]} of this recipe is not trained yet",
+            where="--slurm",
+            fix="openr1 pipeline RECIPE --slurm trains and evaluates, or name a model: --model MODEL",
+        )
     run = Path(planned["run"]) if "run" in planned else runs_root() / words[0]
     place = run.resolve() / "slurm"
     gpus, whole = _gpus(planned, partition, machine)

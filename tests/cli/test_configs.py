@@ -134,7 +134,8 @@ def test_migrate_prints_or_writes_a_recipe_that_runs(cli: Cli) -> None:
     old = ROOT / "tests/config/legacy/grpo-2025-02-simple-rl.yaml"
     text = cli("configs", "migrate", old).out
     assert text.startswith("# ") and "\ngrpo:\n" in text
-    assert "written: new.yaml" in cli("configs", "migrate", old, "new.yaml").out
+    written = cli("configs", "migrate", old, "new.yaml").out
+    assert "written: new.yaml" in written and "next:  openr1 pipeline new.yaml --dry-run" in written
     assert (cli.folder / "new.yaml").read_text() == text
     plan = cli("grpo", "new.yaml", "--gpus", 7, "--simulate", "8xH100", "--dry-run", "--json").json
     same = cli("grpo", old, "--simulate", "8xH100", "--dry-run", "--json").json

@@ -97,3 +97,15 @@ def test_a_mistyped_flag_does_not_start_anything(stocked: Cli) -> None:
     done = stocked("sft", "tiny.yaml", "--dry-rn", code=2)
     assert "did you mean `--dry-run`?" in done.err
     assert not (stocked.folder / "runs").exists()
+
+
+def test_a_recipes_evaluation_is_planned_before_its_models_are_there(cli: Cli, tiny: str) -> None:
+    done = cli("eval", tiny, "--dry-run")
+    assert "not trained yet: sft, grpo; planned with the model that the recipe starts from" in " ".join(
+        (done.out + done.err).split()
+    )
+    plan = cli("eval", tiny, "--dry-run", "--json").json["plan"]
+    assert plan["to_come"] == ["sft", "grpo"]
+    assert [model["label"] for model in plan["models"]] == ["base", "sft", "grpo"]
+    job = cli("eval", tiny, "--slurm", "--simulate", "cpu", "--dry-run", code=2)
+    assert "section sft of this recipe is not trained yet" in job.err
