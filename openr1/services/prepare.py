@@ -14,6 +14,7 @@ from openr1.config.schema import FLAT_REWARD_PARAMETERS
 from openr1.errors import OpenR1Error, RecipeError
 from openr1.hardware import Machine
 from openr1.launch import command
+from openr1.planning.dataset_rows import known_rows
 from openr1.planning.run_time import run_time, steps_of
 from openr1.runs import resolved_file
 from openr1.runs.folder import RunFolder, locate, refuse_other
@@ -157,7 +158,8 @@ def prepare_section(
     if resolved.stage in TRAINING_STAGES:
         resolved = named_target(resolved)
         resolved, plan, notices = _plan_training(resolved, run, machine, asked, shape_of)
-        found = run_time(plan, steps_of(resolved.stage, resolved.values, rows_here(resolved.values), plan))
+        rows = rows_here(resolved.values) or known_rows(resolved.values)
+        found = run_time(plan, steps_of(resolved.stage, resolved.values, rows, plan))
         plan = {**plan, "run_time": None if found is None else asdict(found)}
     else:
         plan, notices = {"machine": _machine_key(machine)}, []
