@@ -16,7 +16,7 @@ ORDER = (
     ("launch", "sampling"),
     ("planning", "rewards", "runs"),
     ("config", "data", "grading", "hardware"),
-    ("language",),
+    ("extras", "language"),
     ("errors",),
 )
 PLACE = {room: number for number, line in enumerate(ORDER) for room in line}

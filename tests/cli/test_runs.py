@@ -168,9 +168,7 @@ def test_two_runs_side_by_side(piped: tuple[Cli, Path]) -> None:
     assert "0.0001" in read.text
     assert "0.0003" in read.text
     labels = [v for tag, name, v in read.attributes if tag == "svg" and name == "aria-label"]
-    assert any(
-        label.startswith("Reward: grpo from") and "; faster from 0.25 to 1" in label for label in labels
-    )
+    assert any(label.startswith("Reward: grpo ") and "; faster 0.25 → 1" in label for label in labels), labels
     found = cli("report", f"{run.name}/grpo", "faster", "--json").json
     changed = {row["key"] for row in found["differences"][0]["values"]}
     assert "learning_rate" in changed

@@ -268,6 +268,7 @@ def test_the_command_returns_the_same_rows_from_a_server_by_way_of_a_pipeline(cl
     assert "3 of 15 samples failed (3 refused)" in " ".join(said.split())
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_stopped_and_goes_on_and_its_errors_end_the_run(cli: Cli) -> None:
     words = (*written(cli), "--engine", "distilabel", "--batch_size", 1, "--run_name", "r")
     ledger = cli.folder / "runs" / "r" / "samples" / "ledger.jsonl"

@@ -185,6 +185,7 @@ def test_what_is_refused_altogether_is_the_commands_fault(cli: Cli) -> None:
     assert len(server.asked) < 80
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_for_good(cli: Cli) -> None:
     cli.write("d.jsonl", jsonl([{"problem": f"{n} fine 0"} for n in range(30)]))
     with hostile(delay=0.02) as server:
@@ -216,6 +217,7 @@ def test_progress_says_how_it_stands(cli: Cli) -> None:
     assert "tok/s" in said and "right 0." in said
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_sampling(cli: Cli) -> None:
     """The ledger itself does not fit; what is in it stays whole."""
     with small_disk(cli.folder / "runs", 1) as make_room:

@@ -115,6 +115,7 @@ def test_what_cannot_work_is_refused(
     assert all(text in done.err for text in says), done.err
 
 
+@pytest.mark.slow
 def test_several_processes_draw_what_one_does(problems: Cli) -> None:
     problems("generate", *TINY, *GREEDY, "--processes", 2, "--run_name", "two")
     problems("generate", *TINY, *GREEDY, "--run_name", "one")

@@ -64,6 +64,7 @@ def drawn(sampler: Sampler, params: SamplingParams) -> dict[tuple[int, int], Com
     }
 
 
+@pytest.mark.slow
 def test_two_processes_draw_what_one_does_and_survive_a_kill(model: str, tmp_path: Path) -> None:
     engine = Engine("transformers", model, dtype="float32", batch_size=4)
     alone = engine.open()

@@ -14,6 +14,7 @@ from tests.conftest import Cli, only_run, rows_of
 LORA = ("use_peft", "true"), ("lora_target_modules", "all-linear")
 
 
+@pytest.mark.slow
 def test_adapters_are_merged_and_the_next_section_starts_from_them(cli: Cli, tiny: str) -> None:
     words = [word for name in ("sft", "grpo") for key, value in LORA for word in (f"--{name}.{key}", value)]
     done = cli("pipeline", tiny, *words)

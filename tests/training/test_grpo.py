@@ -58,6 +58,7 @@ def test_a_restart_continues_at_the_right_step_with_everything_restored(
     assert steps.count(3) == steps.count(2)
 
 
+@pytest.mark.slow
 def test_a_half_used_rollout_batch_is_made_anew_and_said(cli: Cli, tiny: str) -> None:
     """Two optimizer steps per rollout, stopped between them."""
     words = ("grpo", tiny, *START, "--steps_per_generation", 2, "--max_steps", 4, "--save_steps", 1)

@@ -27,6 +27,7 @@ def test_scores_come_on_the_way_and_training_does_not_notice(cli: Cli, tiny: str
     assert all(row["gold"] and row["text"] is not None for row in graded)
 
 
+@pytest.mark.slow
 def test_the_last_score_is_that_of_the_evaluation_afterwards(cli: Cli, tiny: str) -> None:
     """Same weights, seed and conditions: the score while training is the one `openr1 eval` gives."""
     cli("sft", tiny, "--max_steps", 4, "--eval_tasks_steps", 4)

@@ -203,6 +203,7 @@ def compare_on_ranks(folder: Path, cases: list[Case]) -> None:
             assert log[0]["update/parts"] > 1, case
 
 
+@pytest.mark.slow
 def test_two_ranks_under_ddp(model: str, tmp_path: Path) -> None:
     """Uneven lengths and idle groups on both ranks, then a rank with nothing but idle groups."""
     half = Case(model, idle=0.5, config=ACCUMULATE | {"loss_type": "grpo"})
