@@ -64,7 +64,7 @@ def show(printer: Printer, outcome: PipelineOutcome) -> None:
         table.add_column("stage", no_wrap=True)
         for name in evals:
             table.add_column(f"{_heading(outcome, name)}:\naccuracy [95 %]", justify="right", no_wrap=True)
-            table.add_column("\nmean length", justify="right", no_wrap=True)
+            table.add_column("\nlength", justify="right", no_wrap=True)
         table.add_column("time", justify="right", no_wrap=True)
         for (of_task, model), by_section in rows.items():
             if of_task == task:
@@ -76,7 +76,7 @@ def show(printer: Printer, outcome: PipelineOutcome) -> None:
     if all(part.was_finished for part in outcome.outcomes):
         printer.say("finished earlier; --fresh starts over")
     printer.hint(
-        f"lengths in tokens · evaluations {duration(evaluating)} · all together {duration(outcome.seconds)}"
+        f"lengths: mean tokens · evaluations {duration(evaluating)} · all together {duration(outcome.seconds)}"
     )
     run = outcome.plan.run.path
     printer.field("results:", str(run), width=9)

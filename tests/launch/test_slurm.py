@@ -416,9 +416,12 @@ def served_by(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
 @pytest.mark.slow
 @pytest.mark.skipif(REASON is not None, reason=str(REASON))
 def test_a_job_that_slurm_refuses(cli: Cli, tiny: str, slurm: Cluster) -> None:
-    done = cli("sft", tiny, "--slurm", "--time", "yesterday", code=5, **slurm.env)
+    cli.write("site/openr1/slurm.yaml", 'sbatch: "--constraint=no-such-feature"\n')
+    env = slurm.env | {"XDG_CONFIG_HOME": str(cli.folder / "site")}
+    done = cli("sft", tiny, "--slurm", code=5, **env)
     assert "Slurm refuses the job" in done.err
-    assert "Invalid --time specification" in done.err
+    assert "Invalid feature specification" in done.err
+    assert "is no time limit" in cli("sft", tiny, "--slurm", "--time", "yesterday", code=2, **slurm.env).err
     done = cli("sft", tiny, "--slurm", "--partition", "gpu", code=2, **slurm.env)
     assert "one of cpu" in done.err
     done = cli("sft", tiny, "--slurm", "--nodes", 3, code=2, **slurm.env)
