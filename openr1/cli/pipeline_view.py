@@ -75,9 +75,8 @@ def show(printer: Printer, outcome: PipelineOutcome) -> None:
     printer.text()
     if all(part.was_finished for part in outcome.outcomes):
         printer.say("finished earlier; --fresh starts over")
-    printer.hint(
-        f"lengths: mean tokens · evaluations {duration(evaluating)} · all together {duration(outcome.seconds)}"
-    )
+    took = duration(outcome.seconds)
+    printer.hint(f"mean lengths in tokens · evaluations {duration(evaluating)} · all together {took}")
     run = outcome.plan.run.path
     printer.field("results:", str(run), width=9)
     if (run / "report.html").exists():
