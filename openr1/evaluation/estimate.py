@@ -15,6 +15,7 @@ from openr1.evaluation.protocol import Conditions
 from openr1.evaluation.statistics import wilson, z_of
 from openr1.hardware import Machine
 from openr1.planning.find_shape import find_shape
+from openr1.planning.serving import VLLM_SHARE
 from openr1.planning.shapes import ModelShape
 from openr1.planning.speed import CPU_CORE_FLOPS, DECODE_BANDWIDTH
 from openr1.planning.speeds import Speeds
@@ -101,9 +102,6 @@ def estimate(
         f"{said}, {why}",
         too_large(model, machine, engines),
     )
-
-
-VLLM_SHARE = 0.9  # of a card's memory, its default
 
 
 def expected_half_width(problems: int, answers: int) -> float:

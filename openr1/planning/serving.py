@@ -21,6 +21,7 @@ GIB = 1024**3
 PREFILL_TOKENS = 8192  # vLLM's max_num_batched_tokens on a data-centre card [S]
 # Routing buffers, all-to-all and graphs of a large mixture: open-r1 saw 10 of 79 GB beside R1's weights [E].
 EXPERTS_OVERHEAD_BYTES = 7_000_000_000
+VLLM_SHARE = 0.9  # of a card's memory, vLLM's default
 PROMPT_TOKENS = 2048  # of a problem with its template; longer ones say so when they are read
 # Full-length completions that an engine should hold at once, where more cards make that possible.
 ENOUGH_AT_ONCE = 4
@@ -42,7 +43,7 @@ class Asked:
 
     completion_tokens: int
     max_length: int | None = None
-    share: float = 0.9
+    share: float = VLLM_SHARE
     tensor_parallel: int | None = None
     pipeline_parallel: int | None = None
     whole: bool = False

@@ -30,7 +30,7 @@ from openr1.services.hw_profile import the_machine
 from openr1.services.lineage import MODEL, check_data_file, check_model, finished_run, placed
 from openr1.services.prepare import Prepared, locate_run, prepare_section, resolved_chain
 from openr1.services.recipes import overrides_for, recipe_for, section_of
-from openr1.services.request import Asked, Listener
+from openr1.services.request import TO_COME, Asked, Listener
 from openr1.services.stage import Outcome, execute
 
 ENOUGH_TOKENS = 2_000
@@ -38,9 +38,6 @@ ENOUGH_TOKENS = 2_000
 DEFAULT_MODEL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
 WEIGHTS = "weights"
 """Among a run's parents: the signature of local weights, whatever their path is called."""
-
-
-TO_COME = "to_come"  # in a plan: the labels of models that are not trained yet
 
 
 @dataclass(frozen=True)

@@ -205,9 +205,7 @@ def _part(prepared: Prepared, place: Path, own: Path, steps: int, listen: Listen
     plan = {**prepared.plan, "rehearsal": {"rows": rows, "eval_rows": _eval_rows(prepared)}}
     if prepared.nodes.rank == 0:  # the other nodes' ranks hear it from the first
         resolved_file.write(run.resolved, resolved, plan)
-    capacity = prepared.plan.get("capacity_bytes") or 0
     child = command.local(resolved.stage, place, resolved.values.get("threads"))
-    child = child.with_env(OPENR1_CAPACITY_BYTES=str(capacity))
     part = replace(prepared, resolved=resolved, run=run, plan=plan, command=child)
     first = steps == STEPS
     listen({"event": "phase", "name": "rehearsal, first part" if first else "rehearsal, second part"})

@@ -14,6 +14,9 @@ def silent(event: dict[str, Any]) -> None:
     """A listener that listens to nothing."""
 
 
+TO_COME = "to_come"  # in the plan of an evaluation: labels of models that are not trained yet
+
+
 @dataclass(frozen=True)
 class Nodes:
     """Which of how many machines this is, and where they meet; each runs the same command."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from openr1.runs import manifest
 from openr1.runs.files import read_lines
 from openr1.runs.folder import runs_root
 from openr1.runs.listing import entry, find
+from openr1.runs.report.samples import verdict_of
 
 if TYPE_CHECKING:
     from openr1.generation.verify import Judged
@@ -185,10 +185,10 @@ def _one(name: str, row: dict[str, Any]) -> Sample:
     """A graded answer of an evaluation, or a logged completion of GRPO, judged by its accuracy reward."""
     text = row.get("text", row.get("completion", ""))
     scores = row.get("rewards")
-    accuracy = scores.get("accuracy") if isinstance(scores, dict) else None
     verdict, reason = row.get("verdict"), row.get("reason")
-    if verdict is None and isinstance(accuracy, (int, float)) and math.isfinite(accuracy):
-        verdict, reason = ("right" if accuracy > 0 else "wrong"), "reward accuracy"
+    if verdict is None and isinstance(scores, dict):
+        verdict = verdict_of(scores)
+        reason = "reward accuracy" if verdict else None
     return Sample(
         file=name,
         row=row.get("row"),

@@ -22,6 +22,7 @@ from openr1.planning.find_shape import find_shape
 from openr1.runs import manifest
 from openr1.runs.files import write_json, write_whole
 from openr1.runs.folder import RunFolder, runs_root
+from openr1.services.request import TO_COME
 
 PLANNED = ("sft", "grpo", "pipeline", "eval", "generate")
 COMMANDS = (*PLANNED, "bench")
@@ -105,7 +106,7 @@ def prepare_on(
             where="--engine",
             fix="leave --engine distilabel out, or --slurm",
         )
-    to_come = (planned.get("plan") or {}).get("to_come")
+    to_come = (planned.get("plan") or {}).get(TO_COME)
     if to_come:
         raise UsageError(
             f"section {to_come[0]} of this recipe is not trained yet",

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from openr1.launch.command import CAPACITY
 from openr1.runs.child import Child
 from openr1.runs.listing import size
 from openr1.training.callbacks import Reporter
@@ -35,8 +36,6 @@ METHODS = {
     "_save_checkpoint": "save",
     "evaluate": "evaluation",
 }
-# What a rank may use is its own node's: the environment says it, for the run's folder is the first node's.
-CAPACITY = "OPENR1_CAPACITY_BYTES"
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 

@@ -126,10 +126,17 @@ def _rewarded(row: dict[str, Any], text: str) -> Answer:
         if (value := number(v)) is not None
     }
     reasoning, answer = told_apart(text)
-    verdict = None
-    if math.isfinite(rewards.get("accuracy", math.nan)):
-        verdict = "right" if rewards["accuracy"] > 0 else "wrong"
-    return Answer(reasoning, answer, verdict, rewards=rewards, advantage=number(row.get("advantage")))
+    return Answer(
+        reasoning, answer, verdict_of(rewards), rewards=rewards, advantage=number(row.get("advantage"))
+    )
+
+
+def verdict_of(rewards: Mapping[str, Any]) -> str | None:
+    """Right or wrong by GRPO's accuracy reward; None where there is none that judged."""
+    accuracy = number(rewards.get("accuracy"))
+    if accuracy is None or not math.isfinite(accuracy):
+        return None
+    return "right" if accuracy > 0 else "wrong"
 
 
 def graded_file(run: Path, score: Mapping[str, Any]) -> Path:
