@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from openr1.data.tiny_task import ADDENDS, LABELS, MULTIPLIERS, PREFIX, read_options
 from openr1.errors import RecipeError
+from openr1.extras import without
 
 if TYPE_CHECKING:
     from transformers import Qwen2Tokenizer
@@ -107,7 +108,9 @@ def build_tokenizer() -> Qwen2Tokenizer:
 def build_tiny_model(spec: ModelSpec, seed: int, folder: Path) -> None:
     """Write a randomly initialised model and its tokenizer; equal seeds give equal bytes."""
     import torch
-    from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
+
+    with without("sklearn"):
+        from transformers import GenerationConfig, Qwen2Config, Qwen2ForCausalLM
 
     tokenizer = build_tokenizer()
     config = Qwen2Config(

@@ -8,20 +8,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    StoppingCriteriaList,
-    StopStringCriteria,
-)
 
 from openr1.data.model_source import explain_missing
+from openr1.extras import without
 from openr1.sampling.backend import Engine
 from openr1.sampling.compact import sample
 from openr1.sampling.prompts import Prompt, Prompts
 from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, Unit, ends_in_think
 from openr1.sampling.weights import model_fingerprint
+
+with without("sklearn"):  # two seconds, for a curve of assisted decoding
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        GenerationConfig,
+        StoppingCriteriaList,
+        StopStringCriteria,
+    )
 
 BATCH_ON_CPU = 128
 BATCH_ON_GPU = 64

@@ -3,15 +3,18 @@
 from typing import Any
 
 from openr1.runs.child import Child, main
+from openr1.training.libraries import needed_only
 
 
 def work(child: Child) -> dict[str, Any]:
     if child.first and "check_rewards" in child.config["plan"]:
-        from openr1.training.check_rewards import check
+        with needed_only(child.config["stage"], child.values):
+            from openr1.training.check_rewards import check
 
         return check(child)
     if child.first and "show_samples" in child.config["plan"]:
-        from openr1.training.show_samples import show
+        with needed_only(child.config["stage"], child.values):
+            from openr1.training.show_samples import show
 
         return show(child)
     from openr1.training.run import train

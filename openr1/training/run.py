@@ -17,6 +17,7 @@ from openr1.runs.child import Child
 from openr1.runs.manifest import read, update
 from openr1.training.adapters import is_adapter, merge
 from openr1.training.checkpoints import newest_whole, step_of
+from openr1.training.libraries import needed_only
 from openr1.training.ranks import first_goes_first, from_first, join, leave
 
 SHOWN = 3  # rows that a run shows before it begins
@@ -32,13 +33,19 @@ def train(child: Child) -> dict[str, Any]:
     child.events.send("phase", name="loading libraries")
     join(child)
     values, stage = child.values, child.config["stage"]
-    from trl import get_peft_config, get_quantization_config
+    with needed_only(stage, values):
+        from trl import get_peft_config, get_quantization_config
 
-    from openr1.training import show_samples
-    from openr1.training.callbacks import Reporter, outside_torch, watchman
-    from openr1.training.trackers import keep_in_run, name_wandb_run
-    from openr1.training.trl_adapter import config_of, model_config
-    from openr1.training.updates import rules_of
+        from openr1.training import show_samples
+        from openr1.training.callbacks import Reporter, outside_torch, watchman
+        from openr1.training.trackers import keep_in_run, name_wandb_run
+        from openr1.training.trl_adapter import config_of, model_config
+        from openr1.training.updates import rules_of
+
+        if stage == "grpo":
+            from openr1.training.grpo_trainer import OpenR1GRPOTrainer
+        else:
+            from openr1.training.sft_trainer import OpenR1SFTTrainer
 
     child.events.send("phase", name="loading model and data")
     with first_goes_first(child):
@@ -65,7 +72,6 @@ def train(child: Child) -> dict[str, Any]:
     if stage == "grpo":
         from openr1.training import vllm
         from openr1.training.grpo import CompletionLog, check_prompts, prefills_think, reward_functions
-        from openr1.training.grpo_trainer import OpenR1GRPOTrainer
 
         prefilled = prefills_think(source, values, dataset[0]["prompt"])
         rewards = reward_functions(values, prefilled, [dataset[i] for i in range(min(2, len(dataset)))])
@@ -81,7 +87,6 @@ def train(child: Child) -> dict[str, Any]:
         trainer.add_callback(CompletionLog(child, trainer, values["log_samples"]))
     else:
         from openr1.training.sft import prepare
-        from openr1.training.sft_trainer import OpenR1SFTTrainer
 
         ready = prepare(child, values, source, dataset, held_out)
         if ready.tokenizer is not None:
