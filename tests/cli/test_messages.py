@@ -70,7 +70,7 @@ PARENT = [
     ("eval", 2, ["no task is named"]),
     ("eval math_500 --dataset gone.jsonl", 3, ["no such dataset file"]),
     ("eval gsm8k --protocol paper", 3, ["protocol", "quick"]),
-    ("eval gsm8k --temperature -1", 3, ["temperature", "greater than or equal to 0"]),
+    ("eval gsm8k --temperature -1", 3, ["temperature", "must be 0 or more"]),
     ("eval gsm8k --model ./folder", 3, ["no config.json"]),
     ("generate", 3, ["no model is named", "openr1 generate --model"]),
     ("bench --models gpt", 2, ["no model `gpt`"]),
