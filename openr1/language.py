@@ -1,8 +1,8 @@
 """Messages in the reader's language.
 
 Code speaks English. `messages_zh.yaml` maps an English message, with `{}` for a value, to the Chinese
-one, with `{0}`, `{1}`, … for the values (`{[0]}`: the value is a label); a message that has no entry stays English. The tests read the rooms
-whose messages a learner meets, and fail when one of them is missing.
+one, with `{0}`, `{1}`, … for the values (`{[0]}`: the value is a label); a message without entry stays
+English. The tests read the rooms whose messages a learner meets, and fail when one of them is missing.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from openr1.cli.common import (
+    AllValues,
     Config,
     Debug,
     DryRun,
@@ -71,6 +72,7 @@ def command(
     simulate: Simulate = None,
     fresh: Fresh = False,
     dry_run: DryRun = False,
+    all_values: AllValues = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -97,4 +99,12 @@ def command(
     )
     if servers:
         asked = with_servers(asked, servers)
-    run_stage(generate, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)
+    shows = dry_run or all_values
+    run_stage(
+        generate,
+        with_recipe(plain, asked),
+        dry_run=shows,
+        all_values=all_values,
+        json=json,
+        quiet=quiet,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from openr1.cli.common import (
     SHORT,
     AccelerateConfig,
+    AllValues,
     Config,
     Debug,
     DryRun,
@@ -64,6 +65,7 @@ def command(
     force: Force = False,
     max_gpu_temp: MaxGpuTemp = None,
     dry_run: DryRun = False,
+    all_values: AllValues = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -108,4 +110,12 @@ def command(
         printer = Printer(json=json, quiet=quiet)
         rewards_view.run(printer, with_recipe(plain, asked), rows=count, sample=no_sample is None)
         return
-    run_stage(grpo, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)
+    shows = dry_run or all_values
+    run_stage(
+        grpo,
+        with_recipe(plain, asked),
+        dry_run=shows,
+        all_values=all_values,
+        json=json,
+        quiet=quiet,
+    )

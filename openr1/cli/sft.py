@@ -5,6 +5,7 @@ from __future__ import annotations
 from openr1.cli.common import (
     SHORT,
     AccelerateConfig,
+    AllValues,
     Config,
     Debug,
     DryRun,
@@ -63,6 +64,7 @@ def command(
     force: Force = False,
     max_gpu_temp: MaxGpuTemp = None,
     dry_run: DryRun = False,
+    all_values: AllValues = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -96,4 +98,12 @@ def command(
 
         rows_view.run("sft", with_recipe(plain, asked), count, json=json, quiet=quiet)
         return
-    run_stage(sft, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)
+    shows = dry_run or all_values
+    run_stage(
+        sft,
+        with_recipe(plain, asked),
+        dry_run=shows,
+        all_values=all_values,
+        json=json,
+        quiet=quiet,
+    )

@@ -58,7 +58,7 @@ PARENT = [
     ("sft mixture.yaml", 3, ["no such dataset file: gone.jsonl", "mixture.yaml:2"]),
     ("sft twice.yaml", 3, ["both name what to train on", "twice.yaml:2"]),
     ("sft tiny.yaml --eval_split_size 2.5", 3, ["whole number of rows, or a share", "--eval_split_size"]),
-    ("sft tiny.yaml --reasoning_style cot", 3, ["'think'", "--reasoning_style"]),
+    ("sft tiny.yaml --reasoning_style cot", 3, ["must be one of think", "--reasoning_style"]),
     ("sft --dataset_name zero.jsonl", 3, ["no model is named"]),
     ("sft tiny.yaml --output_dir full", 3, ["holds no run"]),
     ("sft tiny.yaml --attn_implementation flash_attention_2", 5, ["flash_attn", "leave attn_implementation"]),
