@@ -107,11 +107,11 @@ def say_defaults(printer: Printer, sections: list[Prepared], all_values: bool) -
 
 
 def _machine(key: str) -> str:
-    """`h100x8/H100,H100/64 cores` -> "profile h100x8, 2 × H100, 64 cores"."""
-    profile, cards, cores = [*key.split("/"), "", ""][:3]
+    """`h100x8/H100,H100/64 cores/2 nodes` -> "profile h100x8, 2 × H100, 64 cores, on each of 2 nodes"."""
+    profile, cards, cores, nodes = [*key.split("/"), "", "", ""][:4]
     counted = Counter(cards.split(","))
     shown = ", ".join(name if name == "no gpu" else f"{count} × {name}" for name, count in counted.items())
-    return f"profile {profile}, {shown}, {cores}"
+    return f"profile {profile}, {shown}, {cores}" + (f", on each of {nodes}" if nodes else "")
 
 
 def _written(stage: str, plan: dict[str, Any]) -> str:

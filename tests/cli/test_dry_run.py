@@ -48,6 +48,12 @@ def test_the_page(stocked: Cli, command: str, words: list[str], module: str, wri
     assert "Traceback" not in done.err
 
 
+def test_simulated_nodes_are_on_the_machine_s_line(cli: Cli) -> None:
+    words = ("sft", "openr1-distill-7b", "--simulate", "2x8xH100", "--dry-run")
+    assert "8 × H100, 64 cores, on each of 2 nodes\n" in cli(*words).out
+    assert "8 × H100，64 核，2 个节点各如此\n" in cli(*words, OPENR1_LANG="zh").out
+
+
 def test_defaults_are_shown_where_they_are_asked_for(stocked: Cli) -> None:
     """`--all-values` is a dry run of its own; without it a default shows nowhere, set values always."""
     before = contents(stocked.folder)
