@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Optional
 
 import typer
@@ -23,12 +24,14 @@ from openr1.cli.common import (
     Words,
     asked_from,
     guarded,
+    take,
     with_recipe,
 )
 
 EXAMPLES = """Examples:
 
 \b
+  openr1 generate --model runs/RUN --prompt "What is 12+30?"      one question, answered at once
   openr1 generate --model my-model --dataset problems.jsonl --num-generations 4 --max-new-tokens 2048
   openr1 generate --model my-model --dataset problems.jsonl --prompt-template template.jinja --limit 10
   openr1 generate --from runs/RUN --only verify,filter,export --choose shortest
@@ -50,6 +53,7 @@ SHORT = {
     "split": "dataset_split",
     "config_name": "dataset_config",
     "from": "from_run",
+    "prompt": "prompt",  # no key: one question, below
 }
 
 
@@ -100,6 +104,13 @@ def command(
     if servers:
         asked = with_servers(asked, servers)
     shows = dry_run or all_values
+    if "prompt" in asked.overrides:
+        from openr1.cli.generate_view import ask
+
+        text = asked.overrides["prompt"][1]
+        _, asked = take(asked, "prompt")
+        ask(with_recipe(plain, replace(asked, dry_run=shows)), text, json=json, quiet=quiet)
+        return
     run_stage(
         generate,
         with_recipe(plain, asked),

@@ -41,7 +41,7 @@ CHARTS = (
         "Loss",
         ("loss", "eval_loss"),
         {
-            "sft": "Falls fast, then slowly. A jump is a learning rate too high or an odd row; no rule looks.",
+            "sft": "Falls fast, then slowly. A jump: learning rate too high, or an odd row. No rule looks.",
             "grpo": "Says little in GRPO: it hovers around 0 while the model gets better. Watch the reward.",
         },
     ),
