@@ -32,11 +32,11 @@ EXAMPLES = """Examples:
 
 \b
   openr1 generate --model runs/RUN --prompt "What is 12+30?"      one question, answered at once
-  openr1 generate --model my-model --dataset problems.jsonl --num-generations 4 --max-new-tokens 2048
-  openr1 generate --model my-model --dataset problems.jsonl --prompt-template template.jinja --limit 10
+  openr1 generate --model my-model --dataset rows.jsonl --num-generations 4 --max-new-tokens 2048
+  openr1 generate --model my-model --dataset rows.jsonl --prompt-template my.jinja --limit 10
   openr1 generate --from runs/RUN --only verify,filter,export --choose shortest
   openr1 generate --from runs/RUN --only decontaminate,export --against math_500,aime_2024
-  openr1 generate --model my-model --dataset problems.jsonl --backend server     a vLLM started for the run
+  openr1 generate --model my-model --dataset rows.jsonl --backend server   a vLLM for the run
   openr1 generate --model deepseek-ai/DeepSeek-R1 --simulate 8xH100 --nodes 2 --dry-run
   openr1 generate --model deepseek-ai/DeepSeek-R1 --slurm --nodes 2 --partition gpu
   openr1 generate --server http://host:8000 --server http://other:8000 --dataset problems.jsonl

@@ -28,7 +28,7 @@ EXAMPLES = """Examples:
 
 \b
   openr1 pipeline tiny-cpu                       SFT, GRPO, and evaluations before and after
-  openr1 pipeline tiny-cpu --seed 1              the same with another seed, in a folder of its own
+  openr1 pipeline tiny-cpu --seed 1              another seed, in a folder of its own
   openr1 pipeline my.yaml --grpo.learning_rate 1e-6
   openr1 pipeline my.yaml --dry-run              all sections, every value with its origin
 

@@ -37,8 +37,8 @@ EXAMPLES = """Examples:
   openr1 sft tiny-cpu                            the sft section of a shipped recipe
   openr1 sft my.yaml --learning_rate 1e-5        override any key of the recipe
   openr1 sft my.yaml --dry-run                   what would be done, nothing written
-  openr1 sft my.yaml --show-samples 3            rows as the model will see them, masked tokens marked
-  openr1 sft my.yaml --slurm --dry-run           the job's script; --slurm --help lists its options
+  openr1 sft my.yaml --show-samples 3            rows as the model sees them, masked tokens marked
+  openr1 sft my.yaml --slurm --dry-run           the job's script; --slurm --help: its options
   openr1 sft --model_name_or_path MODEL --dataset_name rows.jsonl
 
 The same command continues a run that was stopped. Keys are TRL's and transformers' own names.
