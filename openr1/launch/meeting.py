@@ -3,8 +3,9 @@
 One TCP connection from every other node to the first (`launch.line`), open as long as both ends live: a node
 that dies closes it, and its silence is noticed by keep-alive probes within a minute.
 
-    node → first   {"run": hash, "node": k, "port": a free one there}, then {"ready": [ports]} or {"error": …}
+    node → first   {"run": name, "node": k, "port": a free one there}, then {"ready": [ports]} or {"error": …}
     first → node   {"addresses": […], "ports": [each node's free one]}, then {"end": null or an error}
+                   or, where it has only something to say, {"said": …}
 """
 
 from __future__ import annotations
@@ -107,6 +108,11 @@ class First:
             line.send(said)
         return said
 
+    def say(self, said: dict[str, Any]) -> None:
+        """Tell everybody the same; `hear` is the other end."""
+        for line in self.lines.values():
+            line.send({"said": said})
+
     def wait_until_ready(self, tick: Tick) -> None:
         """Until every node serves what it is to serve.
 
@@ -195,7 +201,7 @@ def serve(place: tuple[str, int], node: int, run: str, start: Start, say: Callab
         with stop_raises() as check:
             line = join(place, node, run, free_port(), check)
             stack.callback(line.close)
-            places = _places(line, check)
+            places = _until(line, "addresses", check)
         answering: list[int] = []
         with _noted() as asked:
             try:
@@ -215,6 +221,19 @@ def serve(place: tuple[str, int], node: int, run: str, start: Start, say: Callab
             except _Over:
                 pass
         return answering
+
+
+def hear(place: tuple[str, int], node: int, run: str) -> dict[str, Any]:
+    """What the first node has to say to this one.
+
+    Raises:
+        OpenR1Error: it does not say it.
+    """
+    with stop_raises() as check:
+        line = join(place, node, run, 0, check)
+        with contextlib.closing(line):
+            said: dict[str, Any] = _until(line, "said", check)["said"]
+            return said
 
 
 def join(place: tuple[str, int], node: int, run: str, port_here: int, tick: Tick) -> Line:
@@ -278,14 +297,15 @@ class _Over(Exception):
     """The first node has what it needs."""
 
 
-def _places(line: Line, check: Tick) -> dict[str, Any]:
+def _until(line: Line, key: str, check: Tick) -> dict[str, Any]:
+    """The first message with this key; an end is raised."""
     while True:
         check()
         try:
             message = line.receive(TICK)
         except EOFError:
             raise _first_gone() from None
-        if message and "addresses" in message:
+        if message and key in message:
             return message
         if message:
             _end(message)

@@ -41,17 +41,23 @@ def run_time(plan: Mapping[str, Any], steps: int | None) -> RunTime | None:
 
 
 def steps_of(stage: str, values: Mapping[str, Any], rows: int | None, plan: Mapping[str, Any]) -> int | None:
-    """Optimizer steps of the whole run; None where rows are not counted, or where packing decides.
+    """Optimizer steps of the whole run; None where rows are not counted.
 
     Args:
-        rows: of the training data; `limit` bounds them where they are not counted yet.
+        rows: of the training data as they are stepped through: packed ones where the section packs. `limit`
+            bounds them where they are not counted yet, which says nothing of packed ones.
     """
     if int(values.get("max_steps") or -1) > 0:
         return int(values["max_steps"])
-    if rows is None and values.get("limit"):
+    if rows is None and values.get("limit") and not packs(stage, values):
         rows = int(values["limit"])
     total = (plan.get("global_batch_size") or {}).get("value")
-    if not total or rows is None or (stage == "sft" and values.get("packing")):
+    if not total or rows is None:
         return None
     each = int(values["num_generations"]) * int(values.get("num_iterations") or 1) if stage == "grpo" else 1
     return math.ceil(rows * each / int(total) * float(values.get("num_train_epochs") or 1))
+
+
+def packs(stage: str, values: Mapping[str, Any]) -> bool:
+    """Whether a section trains on rows that several of the data's rows were put into."""
+    return stage == "sft" and bool(values.get("packing"))

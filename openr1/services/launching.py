@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,7 +86,7 @@ def _server(
         listen({"event": "phase", "name": "waiting for the node that serves vLLM"})
         host, port = _link(prepared)
         last = prepared.nodes.count - 1
-        with meeting.first(host, port, [last], prepared.resolved.hash) as there:
+        with meeting.first(host, port, [last], _meeting_of(prepared)) as there:
             with vllm_server.stop_raises() as check:
                 there.gather(check)
                 there.tell(command.free_port())
@@ -124,6 +124,30 @@ def _link(prepared: Prepared) -> tuple[str, int]:
     return host, port + 1
 
 
+def _meeting_of(prepared: Prepared) -> str:
+    """The name under which the training and the serving node meet; each part of a rehearsal has its own."""
+    part = f", rehearsal to step {prepared.resolved['max_steps']}" if "rehearsal" in prepared.plan else ""
+    return prepared.resolved.hash + part
+
+
+def same_on_the_serving_node(
+    prepared: Prepared, find: Callable[[], dict[str, Any]], about: str
+) -> dict[str, Any]:
+    """What the first node finds out; the node that serves its vLLM, which measures nothing, hears it."""
+    if not prepared.plan.get("vllm_nodes"):
+        return find()
+    name, place = f"{prepared.resolved.hash}, {about}", _link(prepared)
+    if serves(prepared):
+        return meeting.hear(place, prepared.nodes.rank, name)
+    found = find()
+    if prepared.nodes.rank == 0:
+        with meeting.first(*place, [prepared.nodes.count - 1], name) as there:
+            with vllm_server.stop_raises() as check:
+                there.gather(check)
+            there.say(found)
+    return found
+
+
 def _serve(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any]:
     """This node's part where it serves."""
     begun = time.monotonic()
@@ -142,7 +166,7 @@ def _serve(prepared: Prepared, attempt: Path, listen: Listener) -> dict[str, Any
     meeting.serve(
         _link(prepared),
         prepared.nodes.rank,
-        prepared.resolved.hash,
+        _meeting_of(prepared),
         started,
         lambda text: listen({"event": "phase", "name": text}),
     )

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from openr1.config.catalogue import TRAINING_STAGES
 from openr1.config.origins import Origin, Setting
@@ -20,7 +19,6 @@ from openr1.runs.folder import RunFolder, model_of, runs_root
 MODEL = "model_name_or_path"
 DATA_SUFFIXES = (".jsonl", ".json", ".parquet", ".csv")
 FOLDER_SUFFIXES = (*DATA_SUFFIXES, ".arrow", ".txt", ".gz", ".zst", ".zip")  # more is read from a folder
-MOST_COUNTED_BYTES = 1 << 28
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -182,29 +180,6 @@ def check_data(resolved: Resolved) -> None:
     for part in mixture.parts:
         key = "datasets" if resolved["datasets"] else "dataset_mixture"
         check_dataset(part.name, resolved.where(key))
-
-
-def rows_here(values: Mapping[str, Any]) -> int | None:
-    """Rows of a local file of JSON lines, for the time that a run will take; None for all else.
-
-    Of a huge file the first part is counted, and the whole is taken to be like it.
-    """
-    name = str(values.get("dataset_name") or "")
-    path = Path(name)
-    if (
-        values.get("datasets")
-        or values.get("dataset_mixture")
-        or path.suffix != ".jsonl"
-        or not path.is_file()
-    ):
-        return None
-    lines, read, last = 0, 0, b"\n"
-    with path.open("rb") as file:
-        while read < MOST_COUNTED_BYTES and (chunk := file.read(1 << 20)):
-            lines, read, last = lines + chunk.count(b"\n"), read + len(chunk), chunk
-    rows = round((lines + (not last.endswith(b"\n"))) * path.stat().st_size / max(1, read))
-    limit = values.get("limit")
-    return min(rows, int(limit)) if limit else rows
 
 
 def check_dataset(name: str | None, where: str) -> None:

@@ -11,11 +11,11 @@ from openr1.config.names import keys_of
 from openr1.config.recipe import Recipe, Section
 from openr1.config.resolve import Resolved, as_dict, resolve
 from openr1.config.schema import FLAT_REWARD_PARAMETERS
+from openr1.data.counting import counted
 from openr1.errors import OpenR1Error, RecipeError
 from openr1.hardware import Machine
 from openr1.launch import command
-from openr1.planning.dataset_rows import known_rows
-from openr1.planning.run_time import run_time, steps_of
+from openr1.planning.run_time import packs, run_time, steps_of
 from openr1.runs import resolved_file
 from openr1.runs.folder import RunFolder, locate, refuse_other
 from openr1.services.accounts import give_way, named_target
@@ -29,7 +29,6 @@ from openr1.services.lineage import (
     check_model,
     finished_run,
     need_finished,
-    rows_here,
     take,
     untrained,
 )
@@ -158,8 +157,7 @@ def prepare_section(
     if resolved.stage in TRAINING_STAGES:
         resolved = named_target(resolved)
         resolved, plan, notices = _plan_training(resolved, run, machine, asked, shape_of)
-        rows = rows_here(resolved.values) or known_rows(resolved.values)
-        found = run_time(plan, steps_of(resolved.stage, resolved.values, rows, plan))
+        found = run_time(plan, _steps(resolved, plan))
         plan = {**plan, "run_time": None if found is None else asdict(found)}
     else:
         plan, notices = {"machine": _machine_key(machine)}, []
@@ -171,6 +169,15 @@ def prepare_section(
     return Prepared(
         resolved, run, plan, child, machine, (*resolved.notices, *notices), asked.nodes, asked.rehearse
     )
+
+
+def _steps(resolved: Resolved, plan: dict[str, Any]) -> int | None:
+    """Optimizer steps of the whole run, as far as its rows can be counted before they are loaded."""
+    values, data = resolved.values, counted(resolved.values)
+    rows = data.rows if data else None
+    if data and packs(resolved.stage, values):
+        rows = data.packed(values.get("max_length"))
+    return steps_of(resolved.stage, values, rows, plan)
 
 
 def _machine_key(machine: Machine) -> str:

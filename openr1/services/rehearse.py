@@ -4,8 +4,8 @@ Two launches in a folder of their own. The first makes three optimizer steps on 
 completion at full length, weight sync, rewards), saves a checkpoint and evaluates one batch; the second reads
 it and makes a fourth step. What they needed is set against the plan. The run itself is not touched.
 
-Of several nodes each gives the same command: their ranks measure together, every node hears the same figures,
-and so comes to the same verdict.
+Of several nodes each gives the same command: their ranks measure together, one that serves vLLM serves both
+parts, every node hears the same figures, and so comes to the same verdict.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from openr1.config.origins import Origin, Setting
 from openr1.config.resolve import Resolved
-from openr1.errors import OutOfMemory, UsageError
+from openr1.errors import OutOfMemory
 from openr1.launch import command
 from openr1.planning.disk import checkpoints_kept
-from openr1.planning.run_time import RunTime, steps_of
+from openr1.planning.run_time import RunTime, packs, run_time, steps_of
 from openr1.runs import resolved_file
 from openr1.runs.folder import RunFolder
-from openr1.services.launching import launch
+from openr1.services.launching import launch, same_on_the_serving_node
 from openr1.services.out_of_memory import advise
 from openr1.services.request import Listener
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 STEPS = 3  # the first is left out of the step time; the difference of the others is its error
 LEAST_ERROR = 0.1  # two steps that happen to take as long do not make the prediction exact
-NOT_REHEARSED = "a run whose vLLM has a node of its own is not rehearsed"
 # The plan's phase that a measured one belongs to, where their names differ.
 PLANNED_AS = {"optimizer": "update", "rewards": "rollout"}
 
@@ -109,32 +108,28 @@ class Rehearsal:
 def is_long(prepared: Prepared) -> bool:
     """Whether the plan predicts more than a quarter of an hour.
 
-    An epoch over a data set of the hub, whose rows nobody has counted yet, is taken for long.
+    Where the steps cannot be counted before the data is loaded, as many as `limit` allows are taken; with no
+    limit either, the run is taken for long.
     """
-    found = prepared.plan.get("run_time")
+    plan, values, stage = prepared.plan, prepared.resolved.values, prepared.resolved.stage
+    found = plan.get("run_time")
     if found is not None:
         return RunTime(**found).is_long
-    values, step = prepared.resolved.values, (prepared.plan.get("step_seconds") or {}).get("value")
-    counted = int(values.get("max_steps") or -1) > 0 or values.get("limit")
-    name = str(values.get("dataset_name") or "")
-    on_the_hub = name and not name.startswith("builtin:") and not Path(name).exists()
-    return bool(step is not None and not counted and on_the_hub)
+    if (plan.get("step_seconds") or {}).get("value") is None:
+        return False
+    most = run_time(plan, steps_of(stage, {**values, "packing": False}, None, plan))
+    if most is not None:
+        return most.is_long
+    return not str(values.get("dataset_name") or "").startswith("builtin:")
 
 
 def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:
     """Rehearse a prepared training section.
 
     Raises:
-        UsageError: a node of its own for vLLM, which takes no part in the verdict.
         OutOfMemory: it does not hold; with the edits that would help.
         OpenR1Error: whatever else would have ended the run.
     """
-    if prepared.plan.get("vllm_nodes"):
-        raise UsageError(
-            NOT_REHEARSED,
-            where="--rehearse with --nodes",
-            fix="rehearse it with vLLM beside the training: the same command with --vllm_mode colocate",
-        )
     place = prepared.run.path.parent / f".rehearsal-{prepared.run.path.name}"
     node = prepared.nodes.rank
     own = place.with_name(f"{place.name}-node-{node}") if node else place
@@ -147,25 +142,34 @@ def rehearse(prepared: Prepared, listen: Listener) -> Rehearsal:
         raise advise(error, prepared) from error
     finally:
         shutil.rmtree(own, ignore_errors=True)
+    found = same_on_the_serving_node(prepared, lambda: _measured(prepared, first, second), "rehearsed")
+    return Rehearsal(
+        **found, temperatures_c=_temperatures(), seconds=round(time.monotonic() - start, 1)
+    )  # of this node
+
+
+def _measured(prepared: Prepared, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Both parts' figures, beside the plan's: what is the same on every node."""
     plan, values = prepared.plan | first["planned"], prepared.resolved.values
     predicted = {name: sum(terms.values()) for name, terms in (plan.get("memory") or {}).items()}
-    steps = steps_of(prepared.resolved.stage, values, int(first["rows"]), plan)
-    return Rehearsal(
-        peak_bytes=max(int(first["peak_bytes"]), int(second["peak_bytes"])),
-        predicted_bytes=predicted,
-        phases=_phases(first.get("phases") or {}, second.get("phases") or {}, predicted),
-        capacity_bytes=first["capacity_bytes"],
-        step_seconds=first.get("step_seconds"),
-        step_error=_error(first.get("steps_seconds") or []),
-        predicted_step_seconds=(plan.get("step_seconds") or {}).get("value"),
-        steps=steps,
-        saves=_saves(values, steps),
-        checkpoint_bytes=int(first["checkpoint_bytes"]),
-        checkpoints_kept=checkpoints_kept(values),
-        disk_free_bytes=int(first["disk_free_bytes"]),
-        temperatures_c=_temperatures(),
-        seconds=round(time.monotonic() - start, 1),
-    )
+    # how many packed rows there will be, the longest rows alone do not tell: then the plan's own estimate
+    rows = None if packs(prepared.resolved.stage, values) else int(first["rows"])
+    steps = steps_of(prepared.resolved.stage, values, rows, plan)
+    steps = steps or (plan.get("run_time") or {}).get("steps")
+    return {
+        "peak_bytes": max(int(first["peak_bytes"]), int(second["peak_bytes"])),
+        "predicted_bytes": predicted,
+        "phases": _phases(first.get("phases") or {}, second.get("phases") or {}, predicted),
+        "capacity_bytes": first["capacity_bytes"],
+        "step_seconds": first.get("step_seconds"),
+        "step_error": _error(first.get("steps_seconds") or []),
+        "predicted_step_seconds": (plan.get("step_seconds") or {}).get("value"),
+        "steps": steps,
+        "saves": _saves(values, steps),
+        "checkpoint_bytes": int(first["checkpoint_bytes"]),
+        "checkpoints_kept": checkpoints_kept(values),
+        "disk_free_bytes": int(first["disk_free_bytes"]),
+    }
 
 
 def _phases(

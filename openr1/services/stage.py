@@ -156,9 +156,7 @@ def _rehearse_if_long(prepared: Prepared, listen: Listener) -> Rehearsal | None:
     if prepared.resolved.stage not in TRAINING_STAGES:
         return None
     found = None
-    if room.is_long(prepared) and prepared.plan.get("vllm_nodes"):
-        listen({"event": "notice", "text": room.NOT_REHEARSED})
-    elif room.is_long(prepared):
+    if room.is_long(prepared):
         listen({"event": "notice", "text": "a long run: rehearsing it first (--no-rehearse leaves it out)"})
         found = rehearse(prepared, listen)
         if found.problem:

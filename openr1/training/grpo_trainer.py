@@ -32,7 +32,7 @@ class OpenR1GRPOTrainer(Sealed, GrpoInParts, GRPOTrainer):
             self._step = self.state.global_step * self.args.gradient_accumulation_steps
             args: Any = self.args
             window = args.steps_per_generation * self.num_iterations
-            if self._step % window:
+            if self._step % window and self.state.global_step < self.state.max_steps:
                 self.child.events.send(
                     "notice",
                     text="the rollout batch that the last attempt had half used is made anew, "

@@ -131,6 +131,16 @@ class Sealed(Pushed):
         """Counters that the trainer itself would start at 0 again."""
         return {}
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing for a run that has all its steps, killed between its last checkpoint and its end.
+
+        transformers asks whether the steps are done only after a step, and so would make one too many.
+        """
+        if self.state.global_step >= self.state.max_steps:  # type: ignore[attr-defined]
+            self.control.should_training_stop = True  # type: ignore[attr-defined]
+        else:
+            super()._run_epoch(*args, **kwargs)  # type: ignore[misc]
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
         any_of(self.child, False)  # every rank has written its part

@@ -14,6 +14,7 @@ import pytest
 from openr1.errors import OutOfMemory
 from openr1.launch.command import free_port
 from openr1.planning.run_time import run_time, steps_of
+from openr1.services import rehearse
 from openr1.services.out_of_memory import lighter
 from openr1.services.rehearse import Rehearsal
 from openr1.services.stage import _pace
@@ -46,7 +47,7 @@ def test_go_or_the_flag_to_change() -> None:
     [
         ("sft", {"max_steps": 7}, 7),
         ("sft", {"max_steps": -1, "num_train_epochs": 3.0}, 38),  # 100 rows / 8, three times
-        ("sft", {"packing": True}, None),
+        ("sft", {"packing": True, "limit": 80}, 13),  # rows that are packed already
         ("sft", {"num_train_epochs": 1, "limit": 80}, 13),  # rows that are counted, not the limit
         ("grpo", {"num_generations": 4, "num_train_epochs": 1}, 50),
         ("grpo", {"num_generations": 4, "num_iterations": 2}, 100),
@@ -82,6 +83,26 @@ def test_the_time_of_a_run_before_it_starts() -> None:
     assert run_time({"step_seconds": {"value": None}}, 600) is None
     assert steps_of("sft", {"limit": 80, "num_train_epochs": 1}, None, plan) == 10
     assert steps_of("sft", {"num_train_epochs": 1}, None, plan) is None
+    assert steps_of("sft", {"limit": 80, "packing": True}, None, plan) is None  # unpacked rows
+
+
+@pytest.mark.parametrize(
+    ("values", "step", "is_long"),
+    [
+        ({"dataset_name": "owner/uncounted"}, 2.0, True),
+        ({"dataset_name": "owner/uncounted"}, None, False),  # a step time that nobody knows predicts nothing
+        ({"dataset_name": "owner/uncounted", "packing": True, "limit": 80}, 2.0, False),  # 10 steps at most
+        ({"dataset_name": "owner/uncounted", "packing": True, "limit": 8000}, 2.0, True),
+        ({"dataset_name": "builtin:chain-sum?steps=2"}, 2.0, False),
+        ({"datasets": [{"path": "owner/uncounted"}]}, 2.0, True),
+    ],
+)
+def test_what_cannot_be_counted_is_taken_for_long(
+    values: dict[str, Any], step: float | None, is_long: bool
+) -> None:
+    plan = {"step_seconds": {"value": step}, "global_batch_size": {"value": 8}, "run_time": None}
+    prepared: Any = SimpleNamespace(plan=plan, resolved=SimpleNamespace(stage="sft", values=values))
+    assert rehearse.is_long(prepared) is is_long
 
 
 def test_a_runs_first_estimate_is_measured_or_none(tmp_path: Path) -> None:

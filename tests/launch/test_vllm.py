@@ -129,6 +129,22 @@ def test_vllm_on_a_node_of_its_own(cli: Cli, tiny: str) -> None:
     assert json.loads((run / "manifest.json").read_text())["state"] == "finished"
 
 
+def test_a_served_node_rehearses_with_the_training_one(cli: Cli, tiny: str) -> None:
+    """With weight sync over the net; both hear the same figures, and nothing is left."""
+    first, last = two_nodes(cli, "grpo", tiny, *START, "--rehearse", "--json")
+    out, err = first.communicate(timeout=500)
+    served, served_err = last.communicate(timeout=60)
+    assert first.returncode == 0, err + served_err
+    assert last.returncode == 0, served_err
+    found, heard = json.loads(out), json.loads(served)
+    assert found["go"] is True
+    assert found["phases"]["rollout"]["seconds"] > 0
+    for own in ("seconds", "temperatures_c"):  # of this node's clock and cards
+        found.pop(own), heard.pop(own)
+    assert heard == found
+    assert not list((cli.folder / "runs").iterdir())
+
+
 @pytest.mark.parametrize("who", ["first", "last", "engine"])
 def test_each_of_the_two_nodes_hears_how_the_other_ends(cli: Cli, tiny: str, who: str) -> None:
     words = ("grpo", tiny, *START, "--max_steps", 2000, "--save_steps", 1000)

@@ -33,6 +33,13 @@ def test_transformers_still_removes_old_checkpoints_inside_save() -> None:
     assert "rotate_checkpoints(" in inspect.getsource(Trainer._save_checkpoint)
 
 
+def test_transformers_still_makes_a_step_before_it_asks_whether_all_are_made() -> None:
+    """The reason for `Sealed._run_epoch`; when this fails, look whether it is still needed."""
+    source = inspect.getsource(Trainer._run_epoch)
+    assert "self.state.global_step >= self.state.max_steps" not in source
+    assert source.index("self.training_step(") < source.index("should_training_stop")
+
+
 def test_grpo_still_counts_micro_steps_from_zero() -> None:
     """The reason for `OpenR1GRPOTrainer._load_optimizer_and_scheduler`."""
     source = inspect.getsource(GRPOTrainer)

@@ -58,6 +58,19 @@ def test_a_restart_continues_at_the_right_step_with_everything_restored(
     assert steps.count(3) == steps.count(2)
 
 
+def test_a_run_killed_after_its_last_step_makes_no_other(uninterrupted: Cli, cli: Cli, tiny: str) -> None:
+    """In the middle of an epoch, where transformers would make one step too many."""
+    source = only_run(uninterrupted, PATTERN)
+    run = cli.folder / "runs" / source.name
+    shutil.copytree(source, run)
+    back_to(run, 4)
+    done = cli("grpo", tiny, *START)
+    assert "continuing after step 4" in done.err
+    assert [row["step"] for row in rows_of(run / "metrics.jsonl")] == [1, 2, 3, 4]
+    name = Path("model") / "model.safetensors"
+    assert (run / name).read_bytes() == (source / name).read_bytes()
+
+
 @pytest.mark.slow
 def test_a_half_used_rollout_batch_is_made_anew_and_said(cli: Cli, tiny: str) -> None:
     """Two optimizer steps per rollout, stopped between them."""

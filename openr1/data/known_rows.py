@@ -6,9 +6,6 @@ them: a run counts what it has loaded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 # (dataset, configuration) -> rows of the split "train"; None is the configuration that is loaded by default.
 ROWS: dict[tuple[str, str | None], int] = {
     ("AI-MO/NuminaMath-TIR", None): 72_441,
@@ -28,15 +25,6 @@ ROWS: dict[tuple[str, str | None], int] = {
 }
 
 
-def known_rows(values: Mapping[str, Any]) -> int | None:
-    """Rows that a section would train on; None for data that is not in the table."""
-    if values.get("datasets") or values.get("dataset_mixture"):
-        return None
-    if str(values.get("dataset_train_split") or "train") != "train":
-        return None
-    rows = ROWS.get((str(values.get("dataset_name")), values.get("dataset_config")))
-    if rows is None:
-        return None
-    held_out = float(values.get("eval_split_size") or 0)  # a share, or rows
-    rows -= round(held_out * rows if held_out < 1 else held_out)
-    return min(rows, int(values["limit"])) if values.get("limit") else rows
+def known_rows(name: str, config: str | None, split: str) -> int | None:
+    """Rows of a dataset of the hub; None for one, or a split, that is not in the table."""
+    return ROWS.get((name, config)) if split == "train" else None
