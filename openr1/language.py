@@ -1,8 +1,8 @@
 """Messages in the reader's language.
 
 Code speaks English. `messages_zh.yaml` maps an English message, with `{}` for a value, to the Chinese
-one, with `{0}`, `{1}`, … for the values; a message that has no entry stays English. The tests read the rooms
-whose messages a learner meets, and fail when one of them is missing.
+one, with `{0}`, `{1}`, … for the values (`{[0]}`: the value is a label); a message without entry stays
+English. The tests read the rooms whose messages a learner meets, and fail when one of them is missing.
 """
 
 from __future__ import annotations
@@ -32,9 +32,22 @@ def translate(text: str, to: str | None = None) -> str:
     for pattern, words in _patterns():
         found = pattern.fullmatch(text)
         if found:
-            values = [translate(value, to) for value in found.groups()]
-            return _PLACE.sub(lambda place, values=values: values[int(place[1])], words)  # type: ignore[misc]
-    return _counted(text)
+            values = found.groups()
+
+            def put(place: re.Match[str], values: tuple[str, ...] = values) -> str:
+                value = values[int(place[2])]
+                return label(value, to) if place[1] else translate(value, to)
+
+            return _PLACE.sub(put, words)
+    return _joined(text, to) or _counted(text)
+
+
+def _joined(text: str, to: str | None) -> str | None:
+    """`LoRA; a shorter length`: several messages in one, where all of them are known."""
+    parts = text.split("; ")
+    said = [translate(part, to) for part in parts] if len(parts) > 1 else []
+    known = said and all(one != part for one, part in zip(said, parts, strict=True))
+    return "；".join(said) if known else None
 
 
 def _counted(text: str) -> str:
@@ -62,7 +75,7 @@ _COUNTS = re.compile(r"(at )?(row|step) \{\}|\{\} [a-z ]{1,12}")
 another sentence than `15 tokens`."""
 _NUMBER = r"(\d(?:[\d,.– ]|min|[shd](?![a-z]))*)"
 _COUNT = re.compile(r"(.+?) ([\d.,]+)")
-_PLACE = re.compile(r"\{(\d+)\}")
+_PLACE = re.compile(r"\{(\[?)(\d+)\]?\}")
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,18 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from openr1.cli.configs_view import type_in_words
 from openr1.cli.live import OUTCOMES, WATCHED
+from openr1.config.names import keys_of
+from openr1.config.schema import STAGES, own_fields
+from openr1.config.units import UNITS
 from openr1.evaluation.published import _verdict, published
 from openr1.grading.verdict import Verdict
 from openr1.language import catalogue, language, translate
 from openr1.runs.health import rules
 from openr1.runs.report.charts import CHARTS
+from openr1.services.configs import explain
 from openr1.services.hw_profile import hw_profile, sections_of, the_machine
 from tests.conftest import Cli
 
 ROOT = Path(__file__).parents[1] / "openr1"
 # The rooms whose messages a learner meets.
-ROOMS = ("config", "planning", "services")
+ROOMS = ("cli", "config", "planning", "services")
 ERRORS = {
     "RecipeError",
     "UsageError",
@@ -31,7 +36,7 @@ ERRORS = {
 }
 HAN = re.compile("[一-鿿]")
 # A command to type is the same in every language.
-COMMAND = re.compile(r"(openr1|pip install|--[\w-]+) [^一-鿿]*|`\{\}`|\{\}|\.\d?f")
+COMMAND = re.compile(r"(openr1|pip install|--[\w{}-]+) [^一-鿿]*|\{\} --help|`\{\}`|\{\}|\.\d?f")
 
 
 def templates(node: ast.expr) -> Iterator[str]:
@@ -167,6 +172,26 @@ def known(text: str) -> str:
     return f"[{text}]" if f"[{text}]" in catalogue() else text
 
 
+def own_keys() -> Iterator[tuple[str, str]]:
+    """What `configs explain` says of openr1's own keys, and the units of all."""
+    for stage in STAGES:
+        yield from ((f"{stage}.{key}", help) for key, help in own_fields(stage).items())
+    yield from (("units.py", f"[{unit}]") for unit in UNITS.values())
+
+
+def phases_of_memory() -> Iterator[tuple[str, str]]:
+    """The phases that the plan's memory and a rehearsal are told by, as the views name them."""
+    for file in ("planning/phases.py", "training/phases.py"):
+        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == "found":
+                yield from ((file, f"[{name}]") for name in templates(node.slice))
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in ("METHODS", "found"):
+                named = [v for v in ast.walk(node.value) if isinstance(v, ast.Dict)]
+                names = [k for d in named for k in (d.values if file.startswith("training") else d.keys)]
+                yield from ((file, f"[{name}]") for one in names if one for name in templates(one))
+    yield "rehearsal_view.py", "[optimizer step]"
+
+
 TEMPLATES = sorted((ROOT / "runs/report").glob("*.j2"))
 QUOTED = re.compile(r"""('[^']*'|"[^"]*")\)?\|(?:t|say)\b""")
 
@@ -272,6 +297,8 @@ def test_no_view_prints_english_past_the_catalogue() -> None:
         (seen, 12),
         (page, 90),
         (reasons, 20),
+        (own_keys, 140),
+        (phases_of_memory, 8),
     ],
 )
 def test_what_a_learner_meets_is_in_the_catalogue(
@@ -325,7 +352,30 @@ def test_a_refusal_names_its_causes_in_chinese(cli: Cli) -> None:
     words = ("sft", "openr1-distill-7b", "--dry-run", "--simulate", "RTX 3060")
     what = cli(*words, code=4, OPENR1_LANG="zh").err.splitlines()[0]
     assert "权重 28.4、梯度 28.4、优化器状态" in what
-    assert not re.search("[a-z]{4}", what.partition("放不下")[2].replace("update", ""))
+    assert not re.search("[a-z]{4}", what.partition("放不下")[2])
+
+
+def test_edits_together_and_phases_are_told_in_chinese(cli: Cli) -> None:
+    """An edit made of two, and the bars of `hw-profile --for`."""
+    words = ("grpo", "qwen-math-7b-simple-rl", "--dry-run", "--simulate", "RTX 3060")
+    fixes = cli(*words, code=4, OPENR1_LANG="zh").err
+    assert "采样：慢 3 到 8 倍；QLoRA：在 4 位的基座上" in fixes
+    bars = ("hw-profile", "--for", "qwen1.5b-instruct", "--simulate", "RTX 3060")
+    said = cli(*bars, OPENR1_LANG="zh", COLUMNS="200").out.partition("sft 一节")[2]
+    assert re.search("  对数概率 +█", said) and not re.search(
+        r"\b(update|rollout|load|save|log-probs)\b", said
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_key_s_type_is_told_in_chinese(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever way a type is put together: lists of choices, bounds, and nothing."""
+    told = {m.type for key in keys_of(stage) for m in explain(key, "tiny-cpu").meanings}
+    english = re.compile(r"\b(or|of|and|at|list|lists|texts?|numbers?|map|above|anything|whole)\b")
+    assert len(told) > 5
+    monkeypatch.setenv("OPENR1_LANG", "zh")
+    said = {kind: type_in_words(kind) for kind in told}
+    assert not {kind: words for kind, words in said.items() if english.search(words) or words == kind}
 
 
 def test_recipes_and_keys_are_told_in_chinese(cli: Cli) -> None:
@@ -334,6 +384,8 @@ def test_recipes_and_keys_are_told_in_chinese(cli: Cli) -> None:
     assert "sft, grpo 放不下" in listed and "[" not in listed and not re.search(r"\bfits?\b|cores", listed)
     told = cli("configs", "explain", "learning_rate", OPENR1_LANG="zh").out
     assert "数（0 或更大）" in told
+    own = cli("configs", "explain", "global_batch_size", OPENR1_LANG="zh").out
+    assert not re.search("per optimizer step|rows", own.partition("设置了")[0])
 
 
 def test_every_message_of_these_rooms_is_in_the_catalogue() -> None:
@@ -345,7 +397,7 @@ def test_every_message_of_these_rooms_is_in_the_catalogue() -> None:
 
 @pytest.mark.parametrize("english", sorted(catalogue()))
 def test_a_translation_uses_the_places_the_message_has(english: str) -> None:
-    places = {int(number) for number in re.findall(r"\{(\d+)\}", catalogue()[english])}
+    places = {int(number) for number in re.findall(r"\{\[?(\d+)\]?\}", catalogue()[english])}
     assert places <= set(range(english.count("{}"))), catalogue()[english]
     assert "{}" not in catalogue()[english]
     assert catalogue()[english] != english.strip("[]") or english == "[GPU]"  # which it is in Chinese too

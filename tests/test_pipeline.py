@@ -135,6 +135,16 @@ def test_a_run_name_is_not_taken_from_another_configuration(piped: tuple[Cli, Pa
     assert "another configuration" in done.err
 
 
+def test_a_number_of_gpus_that_one_section_cannot_take_is_told_with_that_section(cli: Cli) -> None:
+    """112 completions can be split over 7 cards, the 128 rows of the sft section cannot."""
+    words = ("pipeline", "qwen1.5b-instruct", "--simulate", "8xH100", "--dry-run")
+    said = " ".join(cli(*words, "--gpus", 7, code=3).err.split())
+    assert "128 cannot be split evenly over 7 ranks" in said
+    assert "the sft section; --gpus 7 holds for every training section" in said
+    assert "leave --gpus out" in said and "--gpus 4" in said
+    assert cli(*words, "--gpus", 4, "--json").json["sections"][0]["plan"]["processes"] == 4
+
+
 @pytest.mark.parametrize(("given", "rehearse"), [((), None), (("--no-rehearse",), False)])
 def test_long_sections_can_start_without_their_rehearsal(
     monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], rehearse: bool | None

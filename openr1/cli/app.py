@@ -40,7 +40,8 @@ app = typer.Typer(
 
 # Every command takes RECIPE and `--KEY VALUE` in any order, so that words it does not know are its own.
 AS_JOBS = ("pipeline", "sft", "grpo", "eval", "generate", "bench")
-OPEN = {"allow_extra_args": True, "ignore_unknown_options": True}
+WIDE = {"max_content_width": 100}  # of a help page, where the terminal has the room
+OPEN = {**WIDE, "allow_extra_args": True, "ignore_unknown_options": True}
 
 
 @app.callback(invoke_without_command=True)
@@ -65,7 +66,7 @@ for name, function, epilog in (
 ):
     if name in AS_JOBS:
         epilog += slurm.POINTER.format(command=name)
-    settings = OPEN if name not in ("hw-profile", "report", "samples") else {}
+    settings = OPEN if name not in ("hw-profile", "report", "samples") else WIDE
     app.command(name, epilog=epilog, context_settings=settings)(function)
 app.add_typer(configs.app, name="configs")
 app.add_typer(runs.app, name="runs")

@@ -11,13 +11,13 @@ from openr1.cli.common import Debug, Json, Profile, Quiet, Simulate, asked_from,
 EXAMPLES = """Examples:
 
 \b
-  openr1 bench                                   the published tables, ours beside them, what the rest costs
+  openr1 bench                                   the published tables, ours beside them
   openr1 bench --benchmarks math_500,aime24      some columns
   openr1 bench --models Qwen-7B,Llama --md       some rows, by a part of the name, as Markdown
   openr1 bench --list --simulate 8xH100          what would be run, and for how long there
   openr1 bench --run --models Qwen-1.5B --benchmarks math_500 --dataset math_500.jsonl
   openr1 bench --run --weights Qwen-1.5B=/models/r1-1.5b --backend vllm
-  openr1 bench --run --slurm --dry-run           one Slurm job per missing score: scripts and costs
+  openr1 bench --run --slurm --dry-run           a Slurm job per missing score: scripts, costs
   openr1 bench --speed --model MODEL             this machine's own figures, for later estimates
 
 Keys of an eval section (--protocol, --dataset, --limit, ...) say how the missing ones are run; the protocol

@@ -78,6 +78,9 @@ MaxGpuTemp = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, write nothing.")]
+AllValues = Annotated[
+    bool, typer.Option("--all-values", help="A dry run that shows the keys at their defaults too.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the result only.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -204,7 +207,7 @@ def asked_from(
 # a mistyped flag.
 FLAGS = ["config", "section", "gpus", "profile", "simulate", "fresh", "fit", "force", "max_gpu_temp"]
 FLAGS += ["processes", "nodes", "node_rank", "master", "accelerate_config", "rehearse", "no_rehearse"]
-FLAGS += ["dry_run", "json", "quiet", "debug", "help"]
+FLAGS += ["dry_run", "all_values", "json", "quiet", "debug", "help"]
 OF_A_JOB = ("partition", "time", "account")
 
 

@@ -12,7 +12,7 @@ from openr1.cli.common import Debug, Json, Profile, Quiet, Simulate, guarded
 EXAMPLES = """Examples:
 
 \b
-  openr1 configs ls                                what comes with openr1, and what fits this machine
+  openr1 configs ls                                what there is, and what fits this machine
   openr1 configs ls --simulate "RTX 3060"          what would fit another one
   openr1 configs ls --nodes 2                      what fits two machines like this one
   openr1 configs show qwen0.5b-light               a recipe as it is written

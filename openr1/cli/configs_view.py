@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from rich.markup import escape
 
 from openr1.cli.printer import Printer
 from openr1.hardware import Machine
-from openr1.language import translate
+from openr1.language import label, language, translate
 from openr1.services.configs import Entry, Explained, Meaning
 
 if TYPE_CHECKING:
@@ -105,17 +106,33 @@ def show_explained(printer: Printer, found: Explained, recipe: str | None) -> No
 
 
 def _meaning(printer: Printer, meaning: Meaning) -> None:
-    printer.text(f"  {meaning.help}")
+    printer.say(f"  {meaning.help}")
     owner = translate(f"{meaning.owner}'s key")
     lines = [("stages", f"{', '.join(meaning.stages)}   ({owner})")]
-    lines.append(("type", translate(meaning.type)))
+    lines.append(("type", type_in_words(meaning.type)))
     if meaning.unit:
-        lines.append(("unit", meaning.unit))
+        lines.append(("unit", label(meaning.unit)))
     if meaning.choices:
         lines.append(("one of", ", ".join(map(str, meaning.choices))))
     lines.append(("default", f"{_yaml(meaning.default)}   ({translate(meaning.default_reason)})"))
     for name, text in lines:
         printer.field(name, text, indent=2, width=9)
+
+
+_OR = re.compile(r" or (?=null|text\b|a |true )")
+
+
+def type_in_words(kind: str) -> str:
+    """A type, which is put together of others, in the reader's language: `a list (text or a map) or null`."""
+    if language() == "en":
+        return kind
+    head, bracket, rest = kind.partition(" (")
+    if not bracket:
+        return " 或 ".join(translate(part) for part in _OR.split(kind))
+    inner, _, others = rest.rpartition(")")
+    return " 或 ".join(
+        [f"{translate(head)}（{type_in_words(inner)}）", *map(translate, _OR.split(others)[1:])]
+    )
 
 
 def _yaml(value: Any) -> str:

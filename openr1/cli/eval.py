@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from openr1.cli.common import (
+    AllValues,
     Config,
     Debug,
     DryRun,
@@ -64,6 +65,7 @@ def command(
     simulate: Simulate = None,
     fresh: Fresh = False,
     dry_run: DryRun = False,
+    all_values: AllValues = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -102,5 +104,6 @@ def command(
             )
         show_rescored(str(again), json=json, quiet=quiet)
         return
-    prepared = evaluate.prepare(plain, replace(asked, dry_run=dry_run), said)
-    run_prepared(prepared, dry_run=dry_run, json=json, quiet=quiet)
+    shows = dry_run or all_values
+    prepared = evaluate.prepare(plain, replace(asked, dry_run=shows), said)
+    run_prepared(prepared, dry_run=shows, all_values=all_values, json=json, quiet=quiet)

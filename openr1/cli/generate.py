@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Optional
 
 import typer
 
 from openr1.cli.common import (
+    AllValues,
     Config,
     Debug,
     DryRun,
@@ -22,17 +24,19 @@ from openr1.cli.common import (
     Words,
     asked_from,
     guarded,
+    take,
     with_recipe,
 )
 
 EXAMPLES = """Examples:
 
 \b
-  openr1 generate --model my-model --dataset problems.jsonl --num-generations 4 --max-new-tokens 2048
-  openr1 generate --model my-model --dataset problems.jsonl --prompt-template template.jinja --limit 10
+  openr1 generate --model runs/RUN --prompt "What is 12+30?"      one question, answered at once
+  openr1 generate --model my-model --dataset rows.jsonl --num-generations 4 --max-new-tokens 2048
+  openr1 generate --model my-model --dataset rows.jsonl --prompt-template my.jinja --limit 10
   openr1 generate --from runs/RUN --only verify,filter,export --choose shortest
   openr1 generate --from runs/RUN --only decontaminate,export --against math_500,aime_2024
-  openr1 generate --model my-model --dataset problems.jsonl --backend server     a vLLM started for the run
+  openr1 generate --model my-model --dataset rows.jsonl --backend server   a vLLM for the run
   openr1 generate --model deepseek-ai/DeepSeek-R1 --simulate 8xH100 --nodes 2 --dry-run
   openr1 generate --model deepseek-ai/DeepSeek-R1 --slurm --nodes 2 --partition gpu
   openr1 generate --server http://host:8000 --server http://other:8000 --dataset problems.jsonl
@@ -49,6 +53,7 @@ SHORT = {
     "split": "dataset_split",
     "config_name": "dataset_config",
     "from": "from_run",
+    "prompt": "prompt",  # no key: one question, below
 }
 
 
@@ -71,6 +76,7 @@ def command(
     simulate: Simulate = None,
     fresh: Fresh = False,
     dry_run: DryRun = False,
+    all_values: AllValues = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -97,4 +103,19 @@ def command(
     )
     if servers:
         asked = with_servers(asked, servers)
-    run_stage(generate, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)
+    shows = dry_run or all_values
+    if "prompt" in asked.overrides:
+        from openr1.cli.generate_view import ask
+
+        text = asked.overrides["prompt"][1]
+        _, asked = take(asked, "prompt")
+        ask(with_recipe(plain, replace(asked, dry_run=shows)), text, json=json, quiet=quiet)
+        return
+    run_stage(
+        generate,
+        with_recipe(plain, asked),
+        dry_run=shows,
+        all_values=all_values,
+        json=json,
+        quiet=quiet,
+    )

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from openr1.cli.printer import Printer
-from openr1.cli.words import percent
+from openr1.cli.words import harmless_lines, percent
 from openr1.language import label, translate
+from openr1.services.request import Asked
 
 
 def show_generation(printer: Printer, result: dict[str, Any]) -> None:
@@ -62,3 +63,26 @@ def _show_contamination(printer: Printer, found: dict[str, Any]) -> None:
     for shared in found["most_shared"][:1]:
         if shared["documents"] > 1:
             printer.hint(f"  most shared, by {shared['documents']:,}: {shared['ngram']}")
+
+
+def ask(asked: Asked, prompt: str, *, json: bool, quiet: bool) -> None:
+    """One question: every completion with its reasoning, dim, and its answer."""
+    from openr1.cli.live import Live
+    from openr1.services import ask as service
+
+    printer = Printer(json=json, quiet=quiet)
+    with Live(printer) as live:
+        replies = service.ask(asked, prompt, live.listen)
+    if json:
+        printer.data({"prompt": prompt, "completions": [reply.as_dict() for reply in replies]})
+        return
+    for reply in replies:
+        if quiet:
+            printer.text(harmless_lines(reply.answer))
+            continue
+        printer.text(label("reasoning"), style="bold")
+        printer.text(harmless_lines(reply.reasoning) or "–", style="dim")
+        printer.text(label("answer"), style="bold")
+        printer.text(harmless_lines(reply.answer) or "–")
+        cut = reply.finish_reason == "length"
+        printer.hint(f"{reply.tokens:,} tokens, cut off" if cut else f"{reply.tokens:,} tokens")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from openr1.cli.common import (
     SHORT,
     AccelerateConfig,
+    AllValues,
     Config,
     Debug,
     DryRun,
@@ -33,12 +34,12 @@ from openr1.cli.common import (
 EXAMPLES = """Examples:
 
 \b
-  openr1 grpo tiny-cpu                           the grpo section; starts from the recipe's sft result
+  openr1 grpo tiny-cpu                           the grpo section, from the recipe's sft result
   openr1 grpo my.yaml --num_generations 16       override any key of the recipe
   openr1 grpo my.yaml --dry-run --json           the resolved plan, for a program
-  openr1 grpo my.yaml --show-samples 3           prompts as the model will see them, with their gold answers
-  openr1 grpo my.yaml --check-rewards 50         golds, columns, template and rewards, before training
-  openr1 grpo my.yaml --slurm --dry-run          the job's script; --slurm --help lists its options
+  openr1 grpo my.yaml --show-samples 3           prompts as the model sees them, with golds
+  openr1 grpo my.yaml --check-rewards 50         golds, columns, template, rewards; no training
+  openr1 grpo my.yaml --slurm --dry-run          the job's script; --slurm --help: its options
   openr1 grpo --model_name_or_path MODEL --dataset_name problems.jsonl
 
 The same command continues a run that was stopped. Keys are TRL's and transformers' own names.
@@ -64,6 +65,7 @@ def command(
     force: Force = False,
     max_gpu_temp: MaxGpuTemp = None,
     dry_run: DryRun = False,
+    all_values: AllValues = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -108,4 +110,12 @@ def command(
         printer = Printer(json=json, quiet=quiet)
         rewards_view.run(printer, with_recipe(plain, asked), rows=count, sample=no_sample is None)
         return
-    run_stage(grpo, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)
+    shows = dry_run or all_values
+    run_stage(
+        grpo,
+        with_recipe(plain, asked),
+        dry_run=shows,
+        all_values=all_values,
+        json=json,
+        quiet=quiet,
+    )

@@ -240,9 +240,8 @@ def _bars(printer: Printer, memory: dict[str, dict[str, int]], capacity: int | N
         over = capacity is not None and peaks[phase] > capacity
         limit = translate(f"of {gib(capacity)}") if capacity else ""
         bar = "█" * filled + "·" * (BAR - filled)
-        printer.text(
-            f"  {phase:<10} {bar} {gib(peaks[phase])} {limit}".rstrip(), style="bold red" if over else None
-        )
+        said = f"{bar} {gib(peaks[phase])} {limit}".rstrip()
+        printer.field(phase, said, indent=2, width=11, style="bold red" if over else None)
         largest = sorted(terms.items(), key=lambda item: -item[1])
         causes = ", ".join(f"{label(name)} {gib(size)}" for name, size in largest if size >= 2**20 * 50)
         printer.field("", causes, width=13, style="dim")

@@ -15,7 +15,7 @@ EXAMPLES = """Examples:
   openr1 hw-profile --for qwen0.5b-light         every phase's memory, by cause
   openr1 hw-profile --simulate "RTX 3060" --for qwen0.5b-light
   openr1 hw-profile --check                      what to mend, with the command that mends it
-  openr1 hw-profile --verify                     predicted bytes against the real model code, no weights
+  openr1 hw-profile --verify                     predicted bytes against the real model code
 """
 Recipe = Annotated[
     Optional[str],  # noqa: UP045

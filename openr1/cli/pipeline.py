@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from openr1.cli.common import (
     SHORT,
+    AllValues,
     Config,
     Debug,
     DryRun,
@@ -27,7 +28,7 @@ EXAMPLES = """Examples:
 
 \b
   openr1 pipeline tiny-cpu                       SFT, GRPO, and evaluations before and after
-  openr1 pipeline tiny-cpu --seed 1              the same with another seed, in a folder of its own
+  openr1 pipeline tiny-cpu --seed 1              another seed, in a folder of its own
   openr1 pipeline my.yaml --grpo.learning_rate 1e-6
   openr1 pipeline my.yaml --dry-run              all sections, every value with its origin
 
@@ -48,6 +49,7 @@ def command(
     max_gpu_temp: MaxGpuTemp = None,
     no_rehearse: NoRehearse = False,
     dry_run: DryRun = False,
+    all_values: AllValues = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -68,4 +70,11 @@ def command(
         rehearse=False if no_rehearse else None,
         renamed=SHORT,
     )
-    run_pipeline(with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)
+    shows = dry_run or all_values
+    run_pipeline(
+        with_recipe(plain, asked),
+        dry_run=shows,
+        all_values=all_values,
+        json=json,
+        quiet=quiet,
+    )

@@ -8,7 +8,7 @@ from openr1.cli.generate_view import show_generation
 from openr1.cli.live import Live
 from openr1.cli.printer import Printer
 from openr1.cli.scores_view import interval
-from openr1.cli.stage_view import show_dry_run
+from openr1.cli.stage_view import say_defaults, show_dry_run
 from openr1.cli.words import duration, percent
 from openr1.language import translate
 from openr1.services import pipeline
@@ -16,7 +16,7 @@ from openr1.services.pipeline import PipelineOutcome
 from openr1.services.request import Asked
 
 
-def run_pipeline(asked: Asked, *, dry_run: bool, json: bool, quiet: bool) -> None:
+def run_pipeline(asked: Asked, *, dry_run: bool, all_values: bool, json: bool, quiet: bool) -> None:
     printer = Printer(json=json, quiet=quiet)
     if dry_run:
         plan = pipeline.prepare(asked)
@@ -26,8 +26,9 @@ def run_pipeline(asked: Asked, *, dry_run: bool, json: bool, quiet: bool) -> Non
         for notice in plan.notices:
             printer.note(notice)
         for prepared in plan.sections:
-            show_dry_run(printer, prepared)
+            show_dry_run(printer, prepared, all_values=all_values)
             printer.text()
+        say_defaults(printer, plan.sections, all_values)
         return
     with Live(printer) as live:
         outcome = pipeline.run(asked, live.listen)

@@ -14,7 +14,9 @@ SPREAD = ("processes", "sharding")
 def plan_lines(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Label and text of a plan's lines."""
     lines = [
-        (key, f"{plan[key]}  ({translate(plan.get(f'{key}_reason', ''))})") for key in SPREAD if key in plan
+        (key, f"{translate(str(plan[key]))}  ({translate(plan.get(f'{key}_reason', ''))})")
+        for key in SPREAD
+        if key in plan
     ]
     if plan.get("sampling"):
         lines.append(("samples", f"{plan['sampling']['backend']}: {translate(plan['sampling']['reason'])}"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from openr1.cli.printer import Printer
 from openr1.cli.words import duration, gib
-from openr1.language import translate
+from openr1.language import label, translate
 
 if TYPE_CHECKING:
     from openr1.services.rehearse import Rehearsal
@@ -23,7 +23,8 @@ def show(printer: Printer, found: Rehearsal) -> None:
     for name, one in found.phases.items():
         said = one["predicted_bytes"]
         planned = "–" if said is None else gib(said)
-        table.add_row(f"  {name}", gib(one["peak_bytes"]), planned, f"{one['seconds']:.3g}")
+        shown = label("optimizer step" if name == "optimizer" else name)
+        table.add_row(f"  {shown}", gib(one["peak_bytes"]), planned, f"{one['seconds']:.3g}")
     printer.table(table)
     if found.step_seconds is not None:
         took, said = f"{found.step_seconds:.3g}", found.predicted_step_seconds

@@ -12,7 +12,7 @@ EXAMPLES = """Examples:
 
 \b
   openr1 report                                  the newest run
-  openr1 report tiny-cpu-1234abcd                a summary here, and report.html in the run's folder
+  openr1 report tiny-cpu-1234abcd                a summary, and report.html in the run's folder
   openr1 report runs/a/grpo runs/b/grpo          two runs side by side, in compare-grpo.html
   openr1 report tiny-cpu-1234abcd --json         scores and health, for a program
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from openr1.cli.common import (
     SHORT,
     AccelerateConfig,
+    AllValues,
     Config,
     Debug,
     DryRun,
@@ -36,8 +37,8 @@ EXAMPLES = """Examples:
   openr1 sft tiny-cpu                            the sft section of a shipped recipe
   openr1 sft my.yaml --learning_rate 1e-5        override any key of the recipe
   openr1 sft my.yaml --dry-run                   what would be done, nothing written
-  openr1 sft my.yaml --show-samples 3            rows as the model will see them, masked tokens marked
-  openr1 sft my.yaml --slurm --dry-run           the job's script; --slurm --help lists its options
+  openr1 sft my.yaml --show-samples 3            rows as the model sees them, masked tokens marked
+  openr1 sft my.yaml --slurm --dry-run           the job's script; --slurm --help: its options
   openr1 sft --model_name_or_path MODEL --dataset_name rows.jsonl
 
 The same command continues a run that was stopped. Keys are TRL's and transformers' own names.
@@ -63,6 +64,7 @@ def command(
     force: Force = False,
     max_gpu_temp: MaxGpuTemp = None,
     dry_run: DryRun = False,
+    all_values: AllValues = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -96,4 +98,12 @@ def command(
 
         rows_view.run("sft", with_recipe(plain, asked), count, json=json, quiet=quiet)
         return
-    run_stage(sft, with_recipe(plain, asked), dry_run=dry_run, json=json, quiet=quiet)
+    shows = dry_run or all_values
+    run_stage(
+        sft,
+        with_recipe(plain, asked),
+        dry_run=shows,
+        all_values=all_values,
+        json=json,
+        quiet=quiet,
+    )

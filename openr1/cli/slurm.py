@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 # What every command's own --help says about it.
 POINTER = """
 \b
-Add --slurm to run it as a Slurm job, with --nodes N, --partition P, --time T, --account A and --dry-run:
+Add --slurm for a Slurm job, with --nodes N, --partition P, --time T, --account A and --dry-run:
   openr1 {command} … --slurm --help              lists the options of the job
 """
 # Options of the job; everything else is the command's.

@@ -19,18 +19,22 @@ from openr1.services.request import Asked
 from openr1.services.stage import Outcome, execute, rehearse
 
 
-def run_stage(service: Any, asked: Asked, *, dry_run: bool, json: bool, quiet: bool) -> None:
+def run_stage(
+    service: Any, asked: Asked, *, dry_run: bool, all_values: bool, json: bool, quiet: bool
+) -> None:
     """What sft, grpo and generate have in common: prepare, show or run, sum up."""
-    run_prepared(service.prepare(replace(asked, dry_run=dry_run)), dry_run=dry_run, json=json, quiet=quiet)
+    prepared = service.prepare(replace(asked, dry_run=dry_run))
+    run_prepared(prepared, dry_run=dry_run, all_values=all_values, json=json, quiet=quiet)
 
 
-def run_prepared(prepared: Prepared, *, dry_run: bool, json: bool, quiet: bool) -> None:
+def run_prepared(prepared: Prepared, *, dry_run: bool, all_values: bool, json: bool, quiet: bool) -> None:
     printer = Printer(json=json, quiet=quiet)
     if dry_run:
         if json:
             printer.data(prepared.as_dict())
         else:
-            show_dry_run(printer, prepared)
+            show_dry_run(printer, prepared, all_values=all_values)
+            say_defaults(printer, [prepared], all_values)
         return
     if prepared.rehearse:
         from openr1.cli.rehearsal_view import show as show_rehearsal
@@ -50,8 +54,8 @@ def run_prepared(prepared: Prepared, *, dry_run: bool, json: bool, quiet: bool) 
         show_outcome(printer, outcome)
 
 
-def show_dry_run(printer: Printer, prepared: Prepared) -> None:
-    """Every value with its origin: first those that somebody or something chose, then the defaults."""
+def show_dry_run(printer: Printer, prepared: Prepared, *, all_values: bool) -> None:
+    """The values that somebody or something chose, with their origin; the defaults where asked for."""
     from rich.table import Table
 
     resolved, plan = prepared.resolved, prepared.plan
@@ -75,9 +79,10 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
             table.add_row(key, _value(setting.value), translate(str(setting.origin)))
     printer.table(table)
     printer.text()
-    printer.say(f"{len(defaults)} values at their defaults", style="bold")
-    printer.text("  ".join(defaults), style="dim")
-    printer.text()
+    if all_values:
+        printer.say(f"{len(defaults)} values at their defaults", style="bold")
+        printer.text("  ".join(defaults), style="dim")
+        printer.text()
     printer.say("would run", style="bold")
     printer.command(f"  {prepared.command}")
     if is_spread(plan):
@@ -92,12 +97,21 @@ def show_dry_run(printer: Printer, prepared: Prepared) -> None:
     printer.text(f"    {_written(resolved.stage, plan)}")
 
 
+def say_defaults(printer: Printer, sections: list[Prepared], all_values: bool) -> None:
+    """How much a dry run did not show, and how to see it."""
+    if all_values:
+        return
+    settings = (setting for prepared in sections for setting in prepared.resolved.settings.values())
+    count = sum(setting.origin.kind == "default" for setting in settings)
+    printer.hint(f"{count} more values at their defaults: --all-values")
+
+
 def _machine(key: str) -> str:
-    """`h100x8/H100,H100/64 cores` -> "profile h100x8, 2 × H100, 64 cores"."""
-    profile, cards, cores = [*key.split("/"), "", ""][:3]
+    """`h100x8/H100,H100/64 cores/2 nodes` -> "profile h100x8, 2 × H100, 64 cores, on each of 2 nodes"."""
+    profile, cards, cores, nodes = [*key.split("/"), "", "", ""][:4]
     counted = Counter(cards.split(","))
     shown = ", ".join(name if name == "no gpu" else f"{count} × {name}" for name, count in counted.items())
-    return f"profile {profile}, {shown}, {cores}"
+    return f"profile {profile}, {shown}, {cores}" + (f", on each of {nodes}" if nodes else "")
 
 
 def _written(stage: str, plan: dict[str, Any]) -> str:

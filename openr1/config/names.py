@@ -70,6 +70,6 @@ def explain_unknown(key: str, stage: str | None) -> str:
     if near:
         return f"did you mean `{near}`?"
     if stage is None or stage in TRAINING_STAGES:
-        lists = f"openr1 {stage or 'sft'} RECIPE --dry-run lists them"
+        lists = f"openr1 {stage or 'sft'} RECIPE --all-values lists them"
         return f"remove it; keys are TRL's and transformers' own names, and openr1's ({lists})"
     return f"remove it; {stage} sections know: {', '.join(sorted(known))}"

@@ -423,10 +423,26 @@ _KINDS = {
 }
 
 
+_BOUNDS = {
+    "greater than or equal to": "{} or more",
+    "less than or equal to": "at most {}",
+    "greater than": "above {}",
+    "less than": "below {}",
+}
+
+
 def _words(kind: str, message: str, given: Any) -> str:
     """pydantic's message in the tone of the others: "must be …, not …"."""
     if kind in _KINDS:
         return f"must be {_KINDS[kind]}, not {in_words(given)}"
+    if kind == "literal_error":
+        choices = ", ".join(re.findall("'([^']+)'", message))
+        return f"must be one of {choices}, not {in_words(given)}"
+    if kind == "too_short" and given == []:
+        return "must not be empty"
+    for bound, words in _BOUNDS.items():
+        if bound in message:
+            return f"must be {words.format(message.rpartition(bound)[2].strip())}, not {in_words(given)}"
     message = re.sub(r"^(Value error, |Input )", "", message)
     message = re.sub(r"^should be a valid ", "must be a valid ", message)
     message = message.replace("should be", "must be")

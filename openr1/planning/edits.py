@@ -1,7 +1,8 @@
 """When it does not fit: the edits that would help, cheapest first, each as the flag to add.
 
 Cheap means how little the edit changes what is learned: first what only costs time, then numerics, then
-lengths, then training adapters instead of the model, then another model.
+lengths, then training adapters instead of the model (on a 4-bit base only where the 16-bit one does not fit),
+then another model.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from openr1.planning.solver import Candidate, Problem, smallest, solve
 GIB = 1024**3
 BATCH_KEYS = ("per_device_train_batch_size", "gradient_accumulation_steps")
 # What an edit costs, from nothing to everything.
-TIME, NUMERICS, LENGTH, ADAPTERS, MODEL = range(5)
+TIME, NUMERICS, LENGTH, ADAPTERS, FOUR_BIT, MODEL = range(6)
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _adapters(context: Context) -> Iterator[Edit]:
             ADAPTERS,
         )
         if four_bit:
-            yield Edit(lora | {"load_in_4bit": True} | free, "QLoRA: adapters on a 4-bit base", ADAPTERS)
+            yield Edit(lora | {"load_in_4bit": True} | free, "QLoRA: adapters on a 4-bit base", FOUR_BIT)
 
 
 def _release(context: Context) -> Iterator[Edit]:

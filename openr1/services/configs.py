@@ -273,7 +273,7 @@ def _meant(key: str) -> str:
     near = nearest(key, all_keys())
     if key in RENAMED or near:
         return explain_unknown(key, None)
-    return "openr1 sft RECIPE --dry-run lists the keys of a stage with their values"
+    return "openr1 sft RECIPE --all-values lists the keys of a stage with their values"
 
 
 def _meaning(key: str, stage: str) -> tuple[Any, ...]:

@@ -217,7 +217,17 @@ def _prepare(
         shape_of = str(one[MODEL]) if trained_before and one[MODEL] else None
         one = _taken(one, by_name, run)
         extra = tasks_while_training(recipe, one, asked)
-        return prepare_section(one, here, machine, asked, shape_of=shape_of, extra_plan=extra)
+        try:
+            return prepare_section(one, here, machine, asked, shape_of=shape_of, extra_plan=extra)
+        except RecipeError as error:
+            if not asked.gpus or int(one["global_batch_size"] or 0) % asked.gpus == 0:
+                raise
+            raise RecipeError(
+                error.what,
+                where=f"the {one.name} section; --gpus {asked.gpus} holds for every training section",
+                fix=f"leave --gpus out: each section then takes as many GPUs as its batch can be split over. "
+                f"Or {error.fix}",
+            ) from error
     if one.stage == "generate":
         one = with_default_dataset(_taken(one, by_name, run))
         return prepare_generate(one, here, machine, asked, to_come=bool(one.parents))

@@ -150,7 +150,7 @@ def test_migrate_prints_or_writes_a_recipe_that_runs(cli: Cli) -> None:
     [
         (["explain", "lerning_rate"], "did you mean `learning_rate`"),
         (["explain", "max_seq_length"], "called `max_length` now"),
-        (["explain", "qqqq"], "--dry-run lists the keys"),
+        (["explain", "qqqq"], "--all-values lists the keys"),
         (["nope"], "Commands: ls, show, cp, explain, migrate"),
         (["sho", "tiny-cpu"], "Did you mean `show`?"),
     ],

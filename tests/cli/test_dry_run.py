@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,31 @@ def test_the_page(stocked: Cli, command: str, words: list[str], module: str, wri
     assert contents(stocked.folder) == before
     assert "run folder  runs/" in done.out
     assert "where it comes from" in done.out
+    assert re.search(r"\d+ more values at their defaults: --all-values", done.out)
     assert f"-m {module} " in " ".join(done.out.split())
     assert written in " ".join(done.out.split("would write")[1].split())
     assert "Traceback" not in done.err
+
+
+def test_simulated_nodes_are_on_the_machine_s_line(cli: Cli) -> None:
+    words = ("sft", "openr1-distill-7b", "--simulate", "2x8xH100", "--dry-run")
+    assert "8 × H100, 64 cores, on each of 2 nodes\n" in cli(*words).out
+    assert "8 × H100，64 核，2 个节点各如此\n" in cli(*words, OPENR1_LANG="zh").out
+
+
+def test_defaults_are_shown_where_they_are_asked_for(stocked: Cli) -> None:
+    """`--all-values` is a dry run of its own; without it a default shows nowhere, set values always."""
+    before = contents(stocked.folder)
+    short, whole = (
+        stocked("sft", "tiny.yaml", "--dry-run").out,
+        stocked("sft", "tiny.yaml", "--all-values").out,
+    )
+    assert contents(stocked.folder) == before
+    assert "learning_rate" in short and "adam_beta1" not in short
+    assert "adam_beta1=0.9 " in whole and "more values" not in whole
+    count = re.search(r"(\d+) more values", short), re.search(r"(\d+) values at their defaults", whole)
+    assert count[0] and count[1] and count[0][1] == count[1][1]
+    assert "adam_beta1" in stocked("sft", "tiny.yaml", "--dry-run", "--json").json["values"]
 
 
 @pytest.mark.parametrize(("command", "words", "module", "written"), STAGES, ids=IDS)

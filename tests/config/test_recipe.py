@@ -97,7 +97,7 @@ def test_all_unknown_keys_at_once_with_line_and_nearest(tmp_path: Path) -> None:
         ("bf16: 1", "must be true or false or null"),
         ("gradient_checkpointing_kwargs: 3", "must be a map"),
         ("save_strategy: sometimes", "must be one of no, steps, epoch, best"),
-        ("global_batch_size: 0", "greater than or equal to 1"),
+        ("global_batch_size: 0", "must be 1 or more, not 0"),
         ("global_batch_size: many", "must be a whole number, not 'many'"),
         ("global_batch_size: 2.5", "must be a whole number, not 2.5"),
         ("limit: true", "must be a whole number, not true"),

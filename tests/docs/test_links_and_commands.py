@@ -21,7 +21,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 MADE = {"machines.md", "commands/index.md"}  # written by docs/pages.py
 # Flags that a command takes out of its words before they are read as keys.
 TAKEN = {"server", "rescore", "check-rewards", "no-sample", "show-samples", "model-args", "use-chat-template"}
-TAKEN |= {"model", "dataset", "split", "config-name", "from", "only", "help"}
+TAKEN |= {"model", "dataset", "split", "prompt", "config-name", "from", "only", "help"}
 COMMENT = re.compile(r"\s{2,}#.*")
 
 

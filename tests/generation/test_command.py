@@ -51,6 +51,27 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cli, Path]:
     return cli, cli.folder / "runs" / "first"
 
 
+def test_one_question_is_answered_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reasoning and answer told apart, and neither a run nor the scratch folder stays."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    cli = Cli(tmp_path)
+    said = {"text": "<think>12 and 30</think>It is 42.", "tokens": 9}
+    with serving(lambda body: said) as server:
+        words = ("generate", "--server", server.url, "--prompt", "What is 12+30?")
+        found = cli(*words, "--json", TMPDIR=str(scratch)).json
+    (one,) = found["completions"]
+    assert (one["reasoning"], one["answer"].strip()) == ("12 and 30", "It is 42.")
+    assert found["prompt"] == "What is 12+30?"
+    assert not list(scratch.glob("openr1-prompt-*")) and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("beside", [("--dataset", "d.jsonl"), ("--dry-run",), ("--run_name", "x")])
+def test_a_question_beside_a_dataset_is_refused(cli: Cli, beside: tuple[str, ...]) -> None:
+    done = cli("generate", *MODEL, "--prompt", "1+1?", *beside, code=2)
+    assert "--prompt asks one question" in done.err and "leave one of them out" in done.err
+
+
 def test_every_step_leaves_its_file(sampled: tuple[Cli, Path]) -> None:
     _, run = sampled
     rows = rows_of(run / "samples.jsonl")

@@ -63,6 +63,16 @@ def test_fit_may_combine_edits() -> None:
     assert found.values["load_in_4bit"].value is True
 
 
+def test_plain_lora_comes_before_a_base_in_4_bit() -> None:
+    """QLoRA saves more; where LoRA on the 16-bit base fits it is nearer to what was asked."""
+    recipe = LIGHT_SFT | {"model_name_or_path": "Qwen/Qwen2.5-1.5B-Instruct"}
+    enough = [edit.changes for edit in refused("sft", recipe).edits if edit.suffices]
+    bits = ["load_in_4bit" in changes for changes in enough if "use_peft" in changes]
+    assert bits == [False, True]
+    applied = made("sft", recipe, RTX_3060, fit=True).applied[0]
+    assert "--use_peft true" in applied and "load_in_4bit" not in applied
+
+
 def test_fit_changes_nothing_that_fits() -> None:
     assert made("sft", LIGHT_SFT, RTX_3060, fit=True).applied == ()
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from openr1.runs.health import Health, of_result, rules
+from openr1.runs.report.charts import CHARTS, Chart
 from tests.conftest import rows_of
 
 RECORDINGS = Path(__file__).parent / "recordings"
@@ -126,6 +127,30 @@ def test_rows_without_the_metric_and_of_another_kind_do_no_harm() -> None:
         {"reward": True},
     ]
     assert said(watch("good-42-grpo", rows)) == []
+
+
+# chart -> its rule, the condition's number, and how the caption writes it
+WARNED = {
+    "equal": ("groups-equal", "above", "a warning above {:.0%}"),
+    "clipped": ("length-at-limit", "above", "a warning above {:.0%}"),
+    "wait": ("data-wait", "above", "A warning above {:.0%}"),
+    "kl": ("kl-explodes", "above", "a warning above {:g}"),
+    "entropy": ("entropy-gone", "below", "a warning below {:g}"),
+    "grad": ("gradient-explodes", "above", "a warning at {:g} times"),
+}
+
+
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: str(chart.id))
+def test_a_caption_says_where_its_rule_warns_or_that_none_does(chart: Chart) -> None:
+    """A curve outside of what its caption calls well, and no warning: both are on one page."""
+    caption = " ".join(chart.expected.values())
+    if chart.id in WARNED:
+        name, side, words = WARNED[chart.id]
+        (limit,) = [getattr(rule.conditions[0], side) for rule in rules() if rule.id == name]
+        assert words.format(limit).replace("%", " %") in caption
+    watched = {c.metric for rule in rules() for c in rule.conditions}
+    if chart.id in ("speed", "memory"):
+        assert not watched & set(chart.metrics) and "No rule watches it" in caption
 
 
 def test_every_rule_is_whole() -> None:

@@ -261,10 +261,10 @@ def _judged(story: Story) -> str:
 
 def _well(story: Story) -> str:
     """What the rules looked at in a training."""
-    count = sum(bool({"sft", "grpo"} & set(rule.stages)) for rule in rules())
+    count = sum(story.stage in rule.stages for rule in rules())
     return translate(
-        f"Nothing unusual in {story.series.rows:,} rows of metrics: {count} rules looked at loss, rewards, "
-        "lengths, entropy, gradient, learning rate, data and the GPU."
+        f"No warning in {story.series.rows:,} rows of metrics, of {count} rules. A curve can leave what its "
+        "caption calls well before a rule warns, and not every curve has a rule."
     )
 
 
