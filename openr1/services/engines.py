@@ -136,12 +136,14 @@ def _on_cpu(
 ) -> dict[str, Any]:
     """On a CPU as many engines as asked for; over nodes the first draws and grades, and the others serve."""
     nodes = int(machine.nodes.value or 1)
-    wide = resolved["tensor_parallel"] or 1
-    if backend == "server" and wide == nodes > 1:
-        why = f"{why}; one engine, tensor parallel over {nodes} nodes, as asked"
+    wide, stages = resolved["tensor_parallel"] or 1, resolved["pipeline_parallel"] or 1
+    if backend == "server" and wide * stages == nodes > 1 and 1 in (wide, stages):
+        how = "tensor parallel" if wide > 1 else f"{stages} stages"
+        why = f"{why}; one engine, {how} over {nodes} nodes, as asked"
         found = _plan(backend, why, environments=[{}], requires=["vllm", "aiohttp"])
-        return found | {"tensor_parallel": wide, "serve": _serve(nodes, True, nodes, [{}], "mp")}
-    if resolved["parallel"] == "tensor" or wide > 1 or (resolved["pipeline_parallel"] or 1) > 1:
+        found |= {"tensor_parallel": wide, "pipeline_parallel": stages}
+        return found | {"serve": _serve(nodes, True, nodes, [{}], resolved["executor"])}
+    if resolved["parallel"] == "tensor" or wide > 1 or stages > 1:
         raise RecipeError(
             "sharing a model needs GPUs",
             where=resolved.where("parallel"),
