@@ -31,6 +31,7 @@ PROBE_EVERY = 15.0
 METRICS_SECONDS = 10.0  # the API's process answers these itself, however busy the engine is
 LOADING_BYTES_PER_SECOND = 250e6  # of one node's share of the weights, from a slow file system
 TOKENS = re.compile(r"vllm:(prompt|generation)_tokens_total[{ ]")  # of vLLM's /metrics
+POINTS = re.compile(r"Traceback|See (root cause|stack trace)")
 TRACED = '{"mode": 2, "backend": "eager"}'  # compiled as far as vLLM can tell, in no time
 CPU_EXTENSION = "openr1.training.vllm_worker.WeightsFromFile"
 
@@ -191,10 +192,10 @@ class Part:
         )
 
     def _cause(self) -> str:
-        """The last line that names an error."""
+        """The last line that names an error, and does not point to an earlier one."""
         with contextlib.suppress(OSError):
             lines = self.log.read_text(errors="replace")[-20000:].splitlines()
-            named = [line for line in lines if "Error" in line and "Traceback" not in line]
+            named = [line for line in lines if "Error" in line and not POINTS.search(line)]
             if named:
                 return f": {named[-1].strip()[-200:]}"
         return ""
