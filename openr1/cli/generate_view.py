@@ -34,8 +34,9 @@ def show_generation(printer: Printer, result: dict[str, Any]) -> None:
         rows = {name: translate(f"{count:,} rows") for name, count in result["exported"].items()}
         said = ", ".join(f"{name}: {counted}" for name, counted in rows.items())
         printer.text(f"  {result['dataset']}  ({said})")
-        if next(iter(result["exported"])) == "messages":
-            printer.next(f"openr1 sft RECIPE --dataset {result['dataset']}")
+        stage = {"messages": "sft", "full": "grpo"}.get(next(iter(result["exported"])))
+        if stage:
+            printer.next(f"openr1 {stage} RECIPE --dataset {result['dataset']}")
     if result.get("hub"):
         printer.text(f"  {result['hub']}")
 

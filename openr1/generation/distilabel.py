@@ -32,6 +32,7 @@ from distilabel.models.llms.utils import prepare_output
 from pydantic import Field, PrivateAttr, validate_call
 
 from openr1.errors import ComponentFailed, OpenR1Error
+from openr1.generation.follow import BEGUN
 from openr1.generation.loop import sample_of
 from openr1.generation.reasoning import is_complete, restored
 from openr1.runs.files import write_json
@@ -248,7 +249,8 @@ class PlannedLLM(OpenR1LLM):
     Attributes:
         plan: the plan's `sampling`.
         values: the run's resolved values.
-        stop: no more is drawn once this file is there; an error that ends the run is written to it.
+        stop: no more is drawn once this file is there; an error that ends the run is written to it. Beside it
+            `follow.BEGUN` says that the model is loaded.
     """
 
     plan: dict[str, Any]
@@ -258,6 +260,11 @@ class PlannedLLM(OpenR1LLM):
     def load(self) -> None:
         with self._told():
             super().load()
+            sampler = self._sampler
+            write_json(
+                Path(self.stop).with_name(BEGUN),
+                {"fingerprint": sampler.fingerprint, "context": sampler.context},
+            )
 
     def _draw(self, requests: Sequence[Request], params: SamplingParams) -> dict[Place, dict[str, Any]]:
         with self._told():

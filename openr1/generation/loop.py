@@ -58,7 +58,7 @@ class Loop:
             for request, key, outcome in drawn:
                 if isinstance(outcome, Failure):
                     self.quarantine.add(request, key, outcome)
-                    self._check(tally, outcome, allowed, total)
+                    check_failures(self.quarantine, tally, outcome, allowed, total)
                 elif self.spot.wants:
                     self.spot.offer(self.rows[request.row], outcome)
             self._report(tally, max(kept, tally.done))
@@ -87,28 +87,45 @@ class Loop:
         self.spot.close()
         self.ledger.close()
 
-    def _check(self, tally: Tally, failure: Failure, allowed: float, total: int) -> None:
-        """The circuit breaker."""
-        if not tally.done and failure.kind in REFUSALS and tally.failed >= min(ALL_REFUSED, total):
-            raise failure.error()
-        if tally.failed >= BREAKER_FROM and tally.failed > allowed * (tally.kept + tally.given):
-            raise too_many(self.quarantine, tally.failed, tally.kept + tally.given)
-
     def _report(self, tally: Tally, done: int, *, at_once: bool = False) -> None:
         now = time.monotonic()
-        if not at_once and now - self._reported < EVENT_S:
-            return
-        self._reported = now
-        outcomes = {"failed": tally.failed} if tally.failed else {}
-        metrics = {} if self.spot.share is None else {"rewards/accuracy/mean": self.spot.share}
-        self.child.events.send(
-            "progress",
-            done=done,
-            tokens=tally.tokens,
-            seconds=tally.seconds,
-            metrics=metrics,
-            outcomes={**dict(tally.finish_reasons.most_common()), **outcomes},
-        )
+        if at_once or now - self._reported >= EVENT_S:
+            self._reported = now
+            report(self.child, tally, done, self.spot.share)
+
+
+def report(child: Child, tally: Tally, done: int, right: float | None) -> None:
+    """Tell the parent how far a drawing is.
+
+    Args:
+        right: share of right answers among those looked at.
+    """
+    outcomes = {"failed": tally.failed} if tally.failed else {}
+    child.events.send(
+        "progress",
+        done=done,
+        tokens=tally.tokens,
+        seconds=tally.seconds,
+        metrics={} if right is None else {"rewards/accuracy/mean": right},
+        outcomes={**dict(tally.finish_reasons.most_common()), **outcomes},
+    )
+
+
+def check_failures(
+    quarantine: Quarantine, tally: Tally, failure: Failure, allowed: float, total: int
+) -> None:
+    """The circuit breaker.
+
+    Args:
+        failure: the newest one, which is in the tally.
+
+    Raises:
+        OpenR1Error: too much fails, or everything is refused.
+    """
+    if not tally.done and failure.kind in REFUSALS and tally.failed >= min(ALL_REFUSED, total):
+        raise failure.error()
+    if tally.failed >= BREAKER_FROM and tally.failed > allowed * (tally.kept + tally.given):
+        raise too_many(quarantine, tally.failed, tally.kept + tally.given)
 
 
 def too_many(quarantine: Quarantine, failed: int, of: int) -> ComponentFailed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -14,6 +13,7 @@ from typing import Any
 
 from openr1.data.columns import Row
 from openr1.errors import from_dict
+from openr1.generation.follow import Follower
 from openr1.generation.loop import Loop, cut_off, quarantine_of, sample_of, too_many
 from openr1.generation.samples import OURS, Problem, SampleSet, problem_of
 from openr1.generation.source import Source, conversations, has_backspace, open_source
@@ -32,7 +32,6 @@ from openr1.sampling.transformers_backend import TransformersSampler
 
 PROMPTS_AT_ONCE = 256
 DISTILABEL_BATCH = 50  # distilabel's own default
-STOP_LOOK_S = 0.2  # how long a wish to stop may go unnoticed there
 
 
 def sample(child: Child, check: Callable[[list[str], str], None]) -> SampleSet:
@@ -147,14 +146,11 @@ def _through_distilabel(
         },
     )
     child.events.send("phase", name="sampling in a distilabel pipeline")
-    with _stop_told(child, Path(llm.stop)):
-        keys = run_pipeline(
-            sent(),
-            llm,
-            num_generations=count,
-            batch_size=values["batch_size"] or DISTILABEL_BATCH,
-            cache=cache,
-        )
+    batch = values["batch_size"] or DISTILABEL_BATCH
+    stop, seen = Path(llm.stop), (source.rows, source.columns)
+    follower = Follower(child, stop, *seen, samples=count, in_flight=batch * count)
+    with _error_told(child, stop), follower:
+        keys = run_pipeline(sent(), llm, num_generations=count, batch_size=batch, cache=cache)
     shutil.rmtree(cache, ignore_errors=True)
     quarantine.settle()
     failed = rows * count - len(keys)
@@ -179,32 +175,18 @@ def _through_distilabel(
 
 
 @contextlib.contextmanager
-def _stop_told(child: Child, file: Path) -> Iterator[None]:
-    """While it lasts, a wish to stop is a file that the pipeline's processes see; their error is in it.
+def _error_told(child: Child, stop: Path) -> Iterator[None]:
+    """What ended a pipeline, whose own words are others.
 
     Raises:
-        OpenR1Error: theirs; or Interrupted.
+        OpenR1Error: that of its processes, or of the one that follows them; or Interrupted.
     """
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(STOP_LOOK_S):
-            if child.stop_asked:
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.touch()
-                return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
     try:
         yield
     except Exception as error:
-        _check_told(file, error)
+        _check_told(stop, error)
         raise
-    finally:
-        over.set()
-        thread.join()
-    _check_told(file)
+    _check_told(stop)
     child.check_stop()
 
 

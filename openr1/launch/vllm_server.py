@@ -31,6 +31,8 @@ PROBE_EVERY = 15.0
 METRICS_SECONDS = 10.0  # the API's process answers these itself, however busy the engine is
 LOADING_BYTES_PER_SECOND = 250e6  # of one node's share of the weights, from a slow file system
 TOKENS = re.compile(r"vllm:(prompt|generation)_tokens_total[{ ]")  # of vLLM's /metrics
+POINTS = re.compile(r"Traceback|See (root cause|stack trace)")
+TRACED = '{"mode": 2, "backend": "eager"}'  # compiled as far as vLLM can tell, in no time
 CPU_EXTENSION = "openr1.training.vllm_worker.WeightsFromFile"
 
 
@@ -118,7 +120,9 @@ def _for_samples(serve: Serve, how: Sampling) -> Command:
     if on_cards:
         argv += ["--gpu-memory-utilization", str(how.memory_share)]
     else:
-        argv += ["--enforce-eager"]
+        # Eager, a stage fails on its first request: the CPU worker makes what a stage receives into while it
+        # warms up a compiled model, and only then (vLLM 0.32).
+        argv += ["--enforce-eager"] if how.pipeline_parallel == 1 else ["--compilation-config", TRACED]
         # Bound to cores, several servers would all take the first ones.
         env["VLLM_CPU_OMP_THREADS_BIND"] = os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         env["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")
@@ -188,10 +192,10 @@ class Part:
         )
 
     def _cause(self) -> str:
-        """The last line that names an error."""
+        """The last line that names an error, and does not point to an earlier one."""
         with contextlib.suppress(OSError):
             lines = self.log.read_text(errors="replace")[-20000:].splitlines()
-            named = [line for line in lines if "Error" in line and "Traceback" not in line]
+            named = [line for line in lines if "Error" in line and not POINTS.search(line)]
             if named:
                 return f": {named[-1].strip()[-200:]}"
         return ""

@@ -96,7 +96,7 @@ class Ledger:
         self._synced = time.monotonic()
         with explain_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.shards = [path, *_later_shards(path)]
+            self.shards = shards_of(path)
             for number, shard in enumerate(self.shards):
                 mend_tail(shard)
                 for offset, row in _numbered(shard):
@@ -191,11 +191,11 @@ class Ledger:
         self._end = 0
 
 
-def _later_shards(path: Path) -> list[Path]:
-    """The shards after the first, in order."""
+def shards_of(path: Path) -> list[Path]:
+    """The first shard, and those there are after it, in order."""
     pattern = re.compile(rf"{re.escape(path.stem)}-(\d+){re.escape(path.suffix)}")
     found = {int(m[1]): p for p in path.parent.iterdir() if (m := pattern.fullmatch(p.name))}
-    return [found[number] for number in sorted(found)]
+    return [path, *(found[number] for number in sorted(found))]
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -136,12 +136,14 @@ def _on_cpu(
 ) -> dict[str, Any]:
     """On a CPU as many engines as asked for; over nodes the first draws and grades, and the others serve."""
     nodes = int(machine.nodes.value or 1)
-    wide = resolved["tensor_parallel"] or 1
-    if backend == "server" and wide == nodes > 1:
-        why = f"{why}; one engine, tensor parallel over {nodes} nodes, as asked"
-        found = _plan(backend, why, environments=[{}], requires=["vllm", "aiohttp"])
-        return found | {"tensor_parallel": wide, "serve": _serve(nodes, True, nodes, [{}], "mp")}
-    if resolved["parallel"] == "tensor" or wide > 1 or (resolved["pipeline_parallel"] or 1) > 1:
+    wide, stages = resolved["tensor_parallel"] or 1, resolved["pipeline_parallel"] or 1
+    if backend == "server" and wide * stages == nodes > 1 and 1 in (wide, stages):
+        how = "tensor parallel" if wide > 1 else f"{stages} stages"
+        why = f"{why}; one engine, {how} over {nodes} nodes, as asked"
+        found = _plan(backend, why, environments=[{}], requires=_served_with(resolved))
+        found |= {"tensor_parallel": wide, "pipeline_parallel": stages}
+        return found | {"serve": _serve(nodes, True, nodes, [{}], resolved["executor"])}
+    if resolved["parallel"] == "tensor" or wide > 1 or stages > 1:
         raise RecipeError(
             "sharing a model needs GPUs",
             where=resolved.where("parallel"),
@@ -168,6 +170,11 @@ def _on_cpu(
         "engines": count * serving_nodes,
         "serve": _serve(nodes, nodes == 1, 1, environments, "mp"),
     }
+
+
+def _served_with(resolved: Resolved) -> list[str]:
+    """Packages that an engine over nodes needs."""
+    return ["vllm", "aiohttp", *(["ray"] if resolved["executor"] == "ray" else [])]
 
 
 def _serve(
@@ -210,7 +217,7 @@ def _with_vllm(
         # one engine over all cards needs no process of its own
         alone = len(environments) == 1 and layout.tensor_parallel == count
         return _plan(backend, reason, layout=layout, environments=() if alone else environments)
-    requires = ["vllm", "aiohttp", *(["ray"] if resolved["executor"] == "ray" else [])]
+    requires = _served_with(resolved)
     serve = _serve(nodes, True, layout.pipeline_parallel, environments, resolved["executor"])
     return _plan("server", reason, layout=layout, environments=environments, requires=requires, serve=serve)
 

@@ -149,7 +149,8 @@ def started(
     parts: list[Part] = []
     try:
         model = _model(prepared)
-        if places is not None and prepared.plan["sampling"]["serve"]["executor"] == "ray":
+        serve = prepared.plan["sampling"]["serve"]
+        if places is not None and serve["executor"] == "ray" and int(serve["span"]) > 1:
             parts.append(_ray(prepared, attempt, places, listen))
         for number, one in enumerate(servers_of(prepared, model, places)):
             log = attempt / ("vllm.log" if number == 0 else f"vllm-{number}.log")
@@ -179,8 +180,8 @@ def _model(prepared: Prepared) -> str:
 
 def ray_command(node: int, first: str, here: str) -> Command:
     """What joins this node to the Ray cluster, or begins it on the first."""
-    argv = [sys.executable, "-m", "openr1.launch.bound", "ray", "start", "--block", "--disable-usage-stats"]
-    argv += ["--node-ip-address", here]
+    argv = [sys.executable, "-m", "openr1.launch.bound", _ray_program() or "ray", "start", "--block"]
+    argv += ["--disable-usage-stats", "--node-ip-address", here]
     if node == 0:
         argv += ["--head", "--port", str(RAY_PORT), "--dashboard-host", "0.0.0.0"]
         argv += ["--dashboard-port", str(DASHBOARD_PORT)]
@@ -189,9 +190,14 @@ def ray_command(node: int, first: str, here: str) -> Command:
     return Command(argv, {"RAY_USAGE_STATS_ENABLED": "0", "VLLM_HOST_IP": here})
 
 
+def _ray_program() -> str | None:
+    """Ray of this environment, before any other: a job of the scheduler may not have it on its path."""
+    return shutil.which("ray", path=str(Path(sys.executable).parent)) or shutil.which("ray")
+
+
 def _ray(prepared: Prepared, attempt: Path, places: dict[str, Any], listen: Listener) -> Part:
     node, first = prepared.nodes.rank, places["addresses"][0]
-    if shutil.which("ray") is None:
+    if _ray_program() is None:
         raise ComponentFailed("`ray` is not installed on this node", fix="pip install ray, or --executor mp")
     log = attempt / "ray.log"
     process = vllm_server.start(ray_command(node, first, places["addresses"][node]), log)

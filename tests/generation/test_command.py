@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from openr1.cli.common import asked_from
+from openr1.cli.generate_view import show_generation
+from openr1.cli.printer import Printer
 from openr1.config.schema import own_defaults
 from openr1.errors import RecipeError, UsageError
 from openr1.generation.run import Generation
@@ -390,6 +392,15 @@ def test_a_pass_rate_of_rewards_that_need_no_gold_answer_feeds_grpo(cli: Cli) ->
         *("--global_batch_size", 4, "--max_completion_length", 8, "--reward_funcs", "accuracy", "--json"),
     ).json
     assert trained["result"]["steps"] == 1
+
+
+@pytest.mark.parametrize(("layout", "stage"), [("messages", "sft"), ("full", "grpo")])
+def test_the_training_that_takes_the_export_is_named(
+    layout: str, stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = {"samples": 8, "rows": 4, "mean_tokens": 1.0, "truncated": 0.0, "file": "samples.jsonl"}
+    show_generation(Printer(), {**result, "dataset": "d", "exported": {layout: 3}})
+    assert f"next:  openr1 {stage} RECIPE --dataset d" in capsys.readouterr().out
 
 
 def test_an_evaluation_set_that_is_not_here(sampled: tuple[Cli, Path]) -> None:

@@ -7,15 +7,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from distilabel.models.llms import LLM
 
 from openr1.generation.distilabel import OpenR1LLM
-from openr1.sampling.requests import Completion, SamplingParams, Unit
+from openr1.generation.follow import Follower
+from openr1.runs.files import write_json
+from openr1.runs.folder import RunFolder
+from openr1.sampling.ledger import Ledger
+from openr1.sampling.quarantine import Quarantine
+from openr1.sampling.requests import Completion, Failure, Request, SamplingParams, Unit
 from tests.conftest import Cli, rows_of
 from tests.sampling.fake_server import serving
 from tests.sampling.test_backends import model, needs_vllm, served
@@ -254,7 +260,8 @@ def test_the_command_returns_the_same_rows_from_a_server_by_way_of_a_pipeline(cl
     words, enough = written(cli), ("--max_failed", 0.5)
     with serving(by_seed) as server:
         for engine in ("distilabel", "openr1"):
-            cli(*words, *enough, "--server", server.url, "--engine", engine, "--run_name", engine)
+            said = cli(*words, *enough, "--server", server.url, "--engine", engine, "--run_name", engine).err
+            assert "sample 12/15" in said and "tok/s" in said and "ended 12  failed 3" in said
         failed = [rows_of(cli.folder / "runs" / e / "quarantine.jsonl") for e in ("distilabel", "openr1")]
         asked = len(server.asked)
         again = (*words, "--server", server.url, "--engine", "distilabel")
@@ -266,6 +273,46 @@ def test_the_command_returns_the_same_rows_from_a_server_by_way_of_a_pipeline(cl
     theirs, ours = ([(r["key"], r["row"], r["kind"], r["reason"]) for r in rows] for rows in failed)
     assert sorted(theirs) == sorted(ours) and {kind for _, _, kind, _ in ours} == {"refused"}
     assert "3 of 15 samples failed (3 refused)" in " ".join(said.split())
+
+
+def test_a_pipeline_is_followed_while_it_goes_on_and_ended_when_too_much_fails(tmp_path: Path) -> None:
+    """What the step's process writes down is told at once, what it had before is done before it begins."""
+    told: list[dict[str, Any]] = []
+    run = RunFolder(tmp_path)
+    child: Any = SimpleNamespace(
+        run=run, stop_asked=False, values={"solution_column": None, "max_failed": 0.5}
+    )
+    child.events = SimpleNamespace(send=lambda event, **fields: told.append({"event": event, **fields}))
+    ledger, quarantine = Ledger(run.samples / "ledger.jsonl", shard_bytes=1), tmp_path / "quarantine.jsonl"
+
+    def drawn(row: int) -> None:
+        completion = Completion("2", 5, "stop" if row % 2 else "length")
+        ledger.add([{"key": f"{row}", "row": row, "index": 0, "model": "m", **completion.as_dict()}])
+
+    def until(reached: Callable[[], bool]) -> dict[str, Any]:
+        end = time.monotonic() + 20
+        while not reached():
+            assert time.monotonic() < end, told
+            time.sleep(0.02)
+        return told[-1]
+
+    drawn(0)
+    stop = tmp_path / "distilabel" / "stop"
+    with Follower(child, stop, [{}] * 40, [], samples=1, in_flight=2):
+        drawn(1)
+        assert not told
+        write_json(stop.with_name("begun"), {"fingerprint": "m"})
+        for row in (2, 3):
+            drawn(row)
+            last = until(lambda row=row: bool(told) and told[-1].get("done") == row + 1)
+        assert told[0] == {"event": "start", "total": 40, "done": 1, "unit": "sample"}
+        assert (last["tokens"], last["outcomes"]) == (15, {"stop": 2, "length": 1}) and last["seconds"] > 0
+        failure = Failure("server error", "no", 3, "s")
+        for row in range(10, 25):
+            Quarantine(quarantine).add(Request(row, 0, ()), f"{row}", failure)
+        until(stop.exists)
+    assert told[-1]["outcomes"]["failed"] >= 10
+    assert "samples failed" in json.loads(stop.read_text())["what"]
 
 
 @pytest.mark.slow

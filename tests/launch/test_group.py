@@ -235,7 +235,9 @@ def test_a_stop_and_an_end_are_heard_while_the_first_token_is_awaited(
 def test_a_server_that_does_not_come_up_is_told_with_its_cause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = Command([sys.executable, "-c", "raise ValueError('no such model')"])
+    points = "RuntimeError: Engine core initialization failed. See root cause above."
+    program = f"import sys, atexit; atexit.register(print, {points!r}, file=sys.stderr)"
+    broken = Command([sys.executable, "-c", f"{program}; raise ValueError('no such model')"])
     monkeypatch.setattr("openr1.launch.vllm_server.command", lambda serve: broken)
     with (
         pytest.raises(ComponentFailed, match="ended with status 1: ValueError: no such model"),

@@ -400,6 +400,26 @@ def test_generate_with_its_server_on_one_node_and_its_client_on_the_other(cli: C
     assert not list(served_by(cli.folder))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(REASON is not None, reason=str(REASON))
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed")
+def test_generate_with_one_engine_in_stages_over_both_nodes(cli: Cli, slurm: Cluster) -> None:
+    """vLLM's own multi-node mode, as a job for a model that no node holds alone has it."""
+    rows = [{"problem": f"What is {i}+{i}?", "answer": str(2 * i)} for i in range(12)]
+    cli.write("d.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    words: tuple[object, ...] = ("generate", "--model", "builtin:tiny-qwen2?layers=2&hidden=128")
+    words += ("--dataset", "d.jsonl", "--keep", "any", "--backend", "server", "--nodes", 2)
+    words += ("--pipeline_parallel", 2, "--max-new-tokens", 12, "--max_model_length", 128, "--run_name", "r")
+    number, output = submitted(cli, slurm, *words)
+    said = finished(cli, slurm, number, output)
+    assert "which has ended: 0 servers" in said, "the other node answers no requests"
+    run = cli.folder / "runs" / "r"
+    assert [len(row["generations"]) for row in rows_of(run / "samples.jsonl")] == [1] * 12
+    log = (run / "logs" / "node-1" / "attempt-1" / "vllm.log").read_text()
+    assert "PP rank 1" in log
+    assert not list(served_by(cli.folder))
+
+
 def served_by(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Processes of a run in this folder, by what they are, with their environments."""
     for process in psutil.process_iter(["cmdline"]):
