@@ -50,7 +50,9 @@ def sampling_plan(
                 fix="leave --backend or --server out",
             )
         _check_nodes("a client of running servers", nodes, resolved)
-        return _plan("server", f"{len(resolved['server'])} running servers, as asked", requires=["aiohttp"])
+        count = len(resolved["server"])
+        said = f"{count} running servers, as asked" if count > 1 else "a running server, as asked"
+        return _plan("server", said, requires=["aiohttp"])
     here = len(machine.gpus)
     if gpus is not None and gpus > here:
         raise EnvironmentProblem(
