@@ -38,11 +38,15 @@ class Counted:
         text = None if self.text_bytes is None else round(self.text_bytes * rows / max(1, self.rows))
         return Counted(rows, text)
 
-    def packed(self, max_length: int | None) -> int | None:
-        """Rows after packing to `max_length` tokens; None where the text is not known."""
+    def packed(self, max_length: int | None, strategy: str | None) -> int | None:
+        """Rows after packing to `max_length` tokens; None where the text is not known.
+
+        TRL's `bfd` cuts what is longer; every other strategy makes several rows of it.
+        """
         if self.text_bytes is None or not max_length:
             return None
-        return min(self.rows, max(1, math.ceil(self.text_bytes / BYTES_PER_TOKEN / max_length)))
+        filled = max(1, math.ceil(self.text_bytes / BYTES_PER_TOKEN / max_length))
+        return min(self.rows, filled) if strategy == "bfd" else filled
 
 
 def counted(values: Mapping[str, Any]) -> Counted | None:

@@ -176,7 +176,7 @@ def _steps(resolved: Resolved, plan: dict[str, Any]) -> int | None:
     values, data = resolved.values, counted(resolved.values)
     rows = data.rows if data else None
     if data and packs(resolved.stage, values):
-        rows = data.packed(values.get("max_length"))
+        rows = data.packed(values.get("max_length"), values.get("packing_strategy"))
     return steps_of(resolved.stage, values, rows, plan)
 
 

@@ -107,10 +107,11 @@ def test_rows_of_a_mixture(tmp_path: Path) -> None:
 
 def test_packed_rows_are_as_many_as_the_text_fills() -> None:
     text = 1000 * 64 * BYTES_PER_TOKEN
-    assert Counted(1000, text).packed(1024) == 63
-    assert Counted(50, text).packed(1024) == 50  # never more than there are
-    assert Counted(1000, text).packed(None) is None
-    assert Counted(1000).packed(1024) is None
+    assert Counted(1000, text).packed(1024, "bfd") == 63
+    assert Counted(50, text).packed(1024, "bfd") == 50  # what is longer is cut
+    assert Counted(50, text).packed(1024, "bfd_split") == 63  # or becomes several rows
+    assert Counted(1000, text).packed(None, "bfd") is None
+    assert Counted(1000).packed(1024, "bfd") is None
 
 
 @pytest.mark.parametrize(("packing", "steps"), [(False, 20_000 // 64), (True, None)])
