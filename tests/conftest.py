@@ -73,6 +73,9 @@ class Done:
 class Cli:
     """Runs `openr1 …` in a folder of its own; runs lie in its `runs/`."""
 
+    limit_s: float = LIMIT_S
+    """After so long a command hangs."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("OPENR1_")}
@@ -97,7 +100,7 @@ class Cli:
 
     def __call__(self, *words: object, code: int | None = 0, **env: str) -> Done:
         process = self.start(*words, **env)
-        out, err = process.communicate(timeout=LIMIT_S)
+        out, err = process.communicate(timeout=self.limit_s)
         if code is not None:
             assert process.returncode == code, (
                 f"exit {process.returncode}, not {code}\n{out}\n{err}\n{self.logs()}"

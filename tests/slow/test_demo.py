@@ -14,6 +14,7 @@ def test_grpo_discovers_that_thinking_pays(cli: Cli, seed: int) -> None:
     """At temperature 1 on 500 held-out problems: at least 35 points up, disjoint 95 % intervals, completions
     at least 15 % longer (issue 2). Worked solutions are right after SFT, so SFT was not starved."""
     cli.env.pop("OMP_NUM_THREADS")
+    cli.limit_s = 3600  # a whole pipeline, and the machine may have other work
     done = cli("pipeline", "tiny-cpu", "--seed", seed, "--json").json
     scores = {
         (section["section"], score["model"]): score
