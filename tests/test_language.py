@@ -19,7 +19,7 @@ from openr1.grading.verdict import Verdict
 from openr1.language import catalogue, language, translate
 from openr1.runs.health import rules
 from openr1.runs.report.charts import CHARTS
-from openr1.services.configs import explain
+from openr1.services.configs import _meaning
 from openr1.services.hw_profile import hw_profile, sections_of, the_machine
 from tests.conftest import Cli
 
@@ -370,7 +370,7 @@ def test_edits_together_and_phases_are_told_in_chinese(cli: Cli) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_key_s_type_is_told_in_chinese(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever way a type is put together: lists of choices, bounds, and nothing."""
-    told = {m.type for key in keys_of(stage) for m in explain(key, "tiny-cpu").meanings}
+    told = {_meaning(key, stage)[1] for key in keys_of(stage)}
     english = re.compile(r"\b(or|of|and|at|list|lists|texts?|numbers?|map|above|anything|whole)\b")
     assert len(told) > 5
     monkeypatch.setenv("OPENR1_LANG", "zh")

@@ -1,7 +1,5 @@
 """`openr1 bench`"""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Optional
 
 import typer

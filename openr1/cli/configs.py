@@ -1,7 +1,5 @@
 """`openr1 configs`: look at recipes, take one, ask what a key means, renew an old file."""
 
-from __future__ import annotations
-
 from typing import Annotated, Optional
 
 import typer

@@ -1,7 +1,5 @@
 """`openr1 eval`"""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Optional
 

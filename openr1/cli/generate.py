@@ -1,7 +1,5 @@
 """`openr1 generate`"""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Annotated, Optional
 

@@ -1,7 +1,5 @@
 """`openr1 hw-profile`"""
 
-from __future__ import annotations
-
 from typing import Annotated, Optional
 
 import typer

@@ -1,7 +1,5 @@
 """`openr1 pipeline`"""
 
-from __future__ import annotations
-
 from openr1.cli.common import (
     SHORT,
     AllValues,

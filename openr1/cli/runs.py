@@ -1,7 +1,5 @@
 """`openr1 runs ls|show|rm`"""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -34,7 +34,7 @@ REFUSED: list[tuple[tuple[str, ...], int, str, str, str]] = [
     (("pipeline", "tiny.yaml", "--grpo.temperature", "-2"), 3, "above 0", "--temperature", ""),
     (("sft", "tiny.yaml", "--learning_rate"), 3, "must be a number, not true", "--learning_rate", ""),
     (("sft", "tiny.yaml", "--seed", "1", "--seed", "2"), 2, "given twice: 1 and 2", "command line", "keep"),
-    (("generate", *MODEL, "--num_generations", "0"), 3, "equal to 1", "--num_generations", ""),
+    (("generate", *MODEL, "--num_generations", "0"), 3, "must be 1 or more, not 0", "--num_generations", ""),
     # options that are none
     (("sft", "tiny.yaml", "--sectoin", "sft"), 2, "`--sectoin`", "command line", "`--section`"),
     (("pipeline", "tiny.yaml", "--section", "sft"), 2, "no `--section`", "command line", "leave it out"),

@@ -137,7 +137,7 @@ def test_the_dry_run_is_what_the_run_then_does(cli: Cli, tiny: str) -> None:
 
 
 def test_the_page_shows_every_value_with_its_origin(cli: Cli, tiny: str) -> None:
-    out = cli("sft", tiny, "--dry-run").out
+    out = cli("sft", tiny, "--all-values").out
     plan = cli("sft", tiny, "--dry-run", "--json").json
     for key in plan["values"]:
         assert key in out, key

@@ -67,6 +67,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Cli:
     return cli
 
 
+@pytest.mark.slow
 def test_quiet_looks_at_a_run(ran: Cli) -> None:
     (name,) = ran("runs", "ls", "--quiet").out.splitlines()
     assert (ran.folder / name / "pipeline.json").is_file()

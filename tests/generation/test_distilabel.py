@@ -255,6 +255,7 @@ def by_seed(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_the_command_returns_the_same_rows_from_a_server_by_way_of_a_pipeline(cli: Cli) -> None:
     """The very same samples, the same failures by name, and one ledger: either engine goes on with it."""
     words, enough = written(cli), ("--max_failed", 0.5)

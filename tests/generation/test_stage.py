@@ -100,7 +100,7 @@ def test_alone_it_says_what_is_missing(recipe: Cli) -> None:
             ":21",
         ),
         ("  keep: any\n", "  keep: any\n  from_run: x\n", "a pipeline samples anew", "full.yaml:21"),
-        ("  keep: any\n", "  keep: some\n", "`keep` must be 'right' or 'any'", "full.yaml:20"),
+        ("  keep: any\n", "  keep: some\n", "`keep` must be one of right, any, not 'some'", "full.yaml:20"),
     ],
 )
 def test_refused(recipe: Cli, old: str, new: str, said: str, place: str) -> None:
