@@ -26,8 +26,8 @@ EPILOG = """Start here:
   openr1 sft RECIPE --dry-run   what would be done, every value with its origin
 """
 
-# This module and those of the commands do without `from __future__ import annotations`: typer would compile the
-# text of every annotation, a third of what `openr1 --help` costs beside typer itself.
+# This module and those of the commands do without `from __future__ import annotations`: typer would compile
+# the text of every annotation, a third of what `openr1 --help` costs beside typer itself.
 app = typer.Typer(
     name="openr1",
     cls=Commands,

@@ -118,41 +118,31 @@ def test_refused_before_anything_starts(broken: Cli, words: str, code: int, said
 
 # these need the training or sampling process, some seconds each
 CHILD = [
-    pytest.param(
-        *(
-            ("sft", *MODEL, "--dataset_name", "nocolumns.jsonl"),
-            3,
-            ["messages, or prompt and completion", "it has: a"],
-        ),
-        marks=pytest.mark.slow,
-    ),
     (("sft", *MODEL, "--dataset_name", "broken.jsonl"), 3, ["not JSON", "broken.jsonl:2"]),
-    pytest.param(
-        *(("sft", *MODEL, "--dataset_name", "broken.csv"), 3, ["has 1 fields", "broken.csv:3"]),
-        marks=pytest.mark.slow,
-    ),
-    pytest.param(
-        *(
-            ("sft", *MODEL, "--dataset_name", "owner/none", "--dataset_revision", "v2"),
-            5,
-            ["revision v2", "hf download owner/none --repo-type dataset --revision v2"],
-        ),
-        marks=pytest.mark.slow,
-    ),
     (("grpo", *MODEL, "--dataset_name", "nocolumns.jsonl"), 3, ["for the prompt", "it has: a"]),
-    pytest.param(
-        *(("sft", *MODEL, "--dataset_name", "owner/none"), 5, ["the hub cannot be reached", "HF_ENDPOINT"]),
-        marks=pytest.mark.slow,
-    ),
-    pytest.param(
-        *(("eval", "gsm8k", "--model", "owner/none", "--dataset", "nocolumns.jsonl"), 3, ["for the problem"]),
-        marks=pytest.mark.slow,
-    ),
     (("eval", "builtin:chain-sum", "--model", "owner/none"), 5, ["owner/none", "the hub cannot be reached"]),
+]
+MORE_OF_THE_CHILD = [
+    (
+        ("sft", *MODEL, "--dataset_name", "nocolumns.jsonl"),
+        3,
+        ["messages, or prompt and completion", "it has: a"],
+    ),
+    (("sft", *MODEL, "--dataset_name", "broken.csv"), 3, ["has 1 fields", "broken.csv:3"]),
+    (
+        ("sft", *MODEL, "--dataset_name", "owner/none", "--dataset_revision", "v2"),
+        5,
+        ["revision v2", "hf download owner/none --repo-type dataset --revision v2"],
+    ),
+    (("sft", *MODEL, "--dataset_name", "owner/none"), 5, ["the hub cannot be reached", "HF_ENDPOINT"]),
+    (("eval", "gsm8k", "--model", "owner/none", "--dataset", "nocolumns.jsonl"), 3, ["for the problem"]),
 ]
 
 
-@pytest.mark.parametrize(("words", "code", "said"), CHILD)
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [*CHILD, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE_OF_THE_CHILD)],
+)
 def test_refused_by_the_child(broken: Cli, words: tuple[str, ...], code: int, said: list[str]) -> None:
     done = broken(*words, code=code)
     for part in said:
