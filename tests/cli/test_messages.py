@@ -176,6 +176,7 @@ def test_a_second_command_in_the_same_run(cli: Cli, tiny: str) -> None:
     process.communicate(timeout=60)
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing(cli: Cli, tiny: str) -> None:
     """A checkpoint of this model takes about 1 MB: the second does not fit beside the first."""
     with small_disk(cli.folder / "runs", 2) as make_room:

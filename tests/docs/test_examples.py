@@ -48,6 +48,7 @@ def test_a_task_of_one_s_own_is_asked_and_graded(cli: Cli) -> None:
     assert [row["gold"] for row in rows_of(file)] == ["5", "42"]
 
 
+@pytest.mark.slow
 def test_a_recipe_of_one_s_own_runs_as_a_pipeline(cli: Cli) -> None:
     planned, done = follow(cli, "A recipe")
     assert "my-loop.yaml:" in planned.out and "would run" in planned.out

@@ -216,6 +216,7 @@ def tools(folder: Path) -> dict[str, str]:
     return {"PATH": f"{folder}/bin:{os.environ['PATH']}"}
 
 
+@pytest.mark.slow
 def test_one_slurm_job_for_each_missing_score(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Scripts are kept by an sbatch of the test's own; one is then run, as a node would."""
     from openr1.data.tiny_model import ModelSpec, build_tiny_model

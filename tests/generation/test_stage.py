@@ -111,6 +111,7 @@ def test_refused(recipe: Cli, old: str, new: str, said: str, place: str) -> None
     assert place in error["where"]
 
 
+@pytest.mark.slow
 def test_the_pipeline_runs_and_a_single_command_finds_its_results(recipe: Cli) -> None:
     done = recipe("pipeline", "full.yaml")
     assert "exported (messages)" in done.out and "distill" in done.out

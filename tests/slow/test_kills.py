@@ -1,4 +1,7 @@
-"""Killed at random moments, parent or child, again and again: nothing is lost, nothing is left running."""
+"""Killed at random moments, parent or child, again and again: nothing is lost, nothing is left running.
+
+The quick tests kill one run of each (`training/test_sft.py`, `training/test_grpo.py`).
+"""
 
 from __future__ import annotations
 
@@ -50,8 +53,3 @@ def test_kill_9_at_random_moments_ends_with_the_same_weights(
     cli: Cli, stage: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     killed_again_and_again(cli, Cli(tmp_path_factory.mktemp("whole")), stage, ROUNDS[stage], longest=16)
-
-
-def test_two_kills(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The quick half: once the parent, once a child."""
-    killed_again_and_again(cli, Cli(tmp_path_factory.mktemp("whole")), "sft", 2, longest=8)

@@ -64,6 +64,7 @@ def test_a_dataset_without_gold_where_no_reward_reads_it(tmp_path: Path) -> None
     assert not reads_gold({"reward_funcs": ["format", "code"]})
 
 
+@pytest.mark.slow
 def test_samples_are_prompts_with_their_gold_answers_and_no_run_is_left_behind(cli: Cli) -> None:
     rows = [{"problem": f"{n}+1", "answer": str(n + 1)} for n in range(6)]
     cli.write("rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))

@@ -132,6 +132,7 @@ def test_another_seed_is_another_run_and_fresh_is_a_new_folder(uninterrupted: Cl
     assert not (uninterrupted.folder / folders[1]).exists()
 
 
+@pytest.mark.slow
 def test_data_that_changed_under_an_unfinished_run(cli: Cli) -> None:
     rows = [{"prompt": f"{i}+1", "completion": str(i + 1)} for i in range(20)]
     cli.write("d.jsonl", "".join(json.dumps(r) + "\n" for r in rows))

@@ -7,6 +7,7 @@ import pytest
 from tests.conftest import Cli, only_run, rows_of
 
 
+@pytest.mark.slow
 def test_scores_come_on_the_way_and_training_does_not_notice(cli: Cli, tiny: str) -> None:
     words = ("sft", tiny, "--max_steps", 4, "--eval.temperature", 1.0)
     cli(*words, "--output_dir", "plain")
