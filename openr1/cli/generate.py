@@ -101,19 +101,12 @@ def command(
     )
     if servers:
         asked = with_servers(asked, servers)
-    shows = dry_run or all_values
     if "prompt" in asked.overrides:
         from openr1.cli.generate_view import ask
 
         text = asked.overrides["prompt"][1]
         _, asked = take(asked, "prompt")
-        ask(with_recipe(plain, replace(asked, dry_run=shows)), text, json=json, quiet=quiet)
+        ask(with_recipe(plain, replace(asked, dry_run=dry_run or all_values)), text, json=json, quiet=quiet)
         return
-    run_stage(
-        generate,
-        with_recipe(plain, asked),
-        dry_run=shows,
-        all_values=all_values,
-        json=json,
-        quiet=quiet,
-    )
+    asked = with_recipe(plain, asked)
+    run_stage(generate, asked, dry_run=dry_run, all_values=all_values, json=json, quiet=quiet)

@@ -108,12 +108,5 @@ def command(
         printer = Printer(json=json, quiet=quiet)
         rewards_view.run(printer, with_recipe(plain, asked), rows=count, sample=no_sample is None)
         return
-    shows = dry_run or all_values
-    run_stage(
-        grpo,
-        with_recipe(plain, asked),
-        dry_run=shows,
-        all_values=all_values,
-        json=json,
-        quiet=quiet,
-    )
+    asked = with_recipe(plain, asked)
+    run_stage(grpo, asked, dry_run=dry_run, all_values=all_values, json=json, quiet=quiet)

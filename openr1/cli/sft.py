@@ -96,12 +96,5 @@ def command(
 
         rows_view.run("sft", with_recipe(plain, asked), count, json=json, quiet=quiet)
         return
-    shows = dry_run or all_values
-    run_stage(
-        sft,
-        with_recipe(plain, asked),
-        dry_run=shows,
-        all_values=all_values,
-        json=json,
-        quiet=quiet,
-    )
+    asked = with_recipe(plain, asked)
+    run_stage(sft, asked, dry_run=dry_run, all_values=all_values, json=json, quiet=quiet)

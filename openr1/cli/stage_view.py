@@ -22,9 +22,10 @@ from openr1.services.stage import Outcome, execute, rehearse
 def run_stage(
     service: Any, asked: Asked, *, dry_run: bool, all_values: bool, json: bool, quiet: bool
 ) -> None:
-    """What sft, grpo and generate have in common: prepare, show or run, sum up."""
-    prepared = service.prepare(replace(asked, dry_run=dry_run))
-    run_prepared(prepared, dry_run=dry_run, all_values=all_values, json=json, quiet=quiet)
+    """What sft, grpo and generate have in common: prepare, show or run, sum up; all values are only shown."""
+    shows = dry_run or all_values
+    prepared = service.prepare(replace(asked, dry_run=shows))
+    run_prepared(prepared, dry_run=shows, all_values=all_values, json=json, quiet=quiet)
 
 
 def run_prepared(prepared: Prepared, *, dry_run: bool, all_values: bool, json: bool, quiet: bool) -> None:
