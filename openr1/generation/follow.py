@@ -60,7 +60,7 @@ class Follower:
         self.tally = Tally()
         self.spot = SpotCheck(columns, child.values["solution_column"])
         self._done: set[tuple[int, int]] | None = None
-        self._begun, self._reported = 0.0, 0.0
+        self._begun = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
