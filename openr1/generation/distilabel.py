@@ -260,11 +260,7 @@ class PlannedLLM(OpenR1LLM):
     def load(self) -> None:
         with self._told():
             super().load()
-            sampler = self._sampler
-            write_json(
-                Path(self.stop).with_name(BEGUN),
-                {"fingerprint": sampler.fingerprint, "context": sampler.context},
-            )
+            write_json(Path(self.stop).with_name(BEGUN), {"fingerprint": self._sampler.fingerprint})
 
     def _draw(self, requests: Sequence[Request], params: SamplingParams) -> dict[Place, dict[str, Any]]:
         with self._told():
